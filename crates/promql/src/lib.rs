@@ -1,0 +1,4 @@
+//! PromQL over any series source.
+
+pub mod ast;
+pub mod functions;
