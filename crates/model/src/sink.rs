@@ -146,6 +146,14 @@ pub enum AppendError {
         /// What happened.
         reason: String,
     },
+    /// The batch can never be taken as a whole; send smaller ones.
+    #[error("batch takes up {bytes} bytes, the limit is {limit}; send fewer samples at a time")]
+    TooLarge {
+        /// Its length in the log, in bytes.
+        bytes: usize,
+        /// The limit, in bytes.
+        limit: usize,
+    },
     /// More is waiting to reach the disk than is allowed; try again later.
     #[error("too many writes are waiting for the disk")]
     Overloaded,
