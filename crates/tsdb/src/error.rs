@@ -1,0 +1,33 @@
+//! What can go wrong while the store works on its files.
+
+use std::path::PathBuf;
+
+use platform::FsError;
+
+/// A failed operation of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process works on the folder.
+    #[error("data folder '{}' is in use by another process", path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The file system refused.
+    #[error("metrics store")]
+    Fs(#[from] FsError),
+    /// A file is not what it has to be.
+    #[error("'{}' is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nothing can be written any more.
+    #[error("store is read-only: {reason}")]
+    ReadOnly {
+        /// What happened.
+        reason: String,
+    },
+}
