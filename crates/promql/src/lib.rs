@@ -2,3 +2,11 @@
 
 pub mod ast;
 pub mod functions;
+
+mod annotations;
+mod engine;
+mod value;
+
+pub use annotations::Annotations;
+pub use engine::{Engine, EngineConfig, QueryError, QueryRange};
+pub use value::{MatrixSeries, QueryOutcome, QueryValue, VectorSample};
