@@ -1,1 +1,30 @@
-//! Placeholder.
+//! Turns what is pushed, scraped or sampled from the host into batches of samples.
+//!
+//! The decoders take a body that is in memory already, borrow from it what they can, and hand over a
+//! [`model::WriteBatch`].
+//! They trust nothing: a malformed body is an error that says where, a length that is claimed is compared with
+//! what is there before anything is allocated, and nothing outlives a request.
+//!
+//! - [`decompress`] undoes the compression of a body, within a limit.
+//! - [`decode_remote_write_v1`] and [`decode_remote_write_v2`] read Prometheus remote write.
+//! - [`decode_otlp`] reads OTLP metrics, and [`encode_otlp_response`] answers.
+//! - [`parse_exposition`] reads the text formats.
+
+mod compression;
+mod otlp;
+mod pairs;
+mod protobuf;
+mod remote_write;
+mod text;
+
+pub use compression::{Compression, DecompressError, decompress};
+pub use otlp::{
+    OtlpError, OtlpFormat, OtlpMetrics, decode_otlp, encode_otlp_response, encode_otlp_status,
+};
+pub use remote_write::{
+    LabelArena, RemoteWriteError, RemoteWriteRequest, RequestCounts, decode_remote_write_v1,
+    decode_remote_write_v2,
+};
+pub use text::{
+    Entry, Exposition, ExpositionError, ExpositionFormat, TextSample, TextSeries, parse_exposition,
+};

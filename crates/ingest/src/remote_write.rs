@@ -1,0 +1,171 @@
+//! Prometheus remote write: what both versions share.
+
+mod v1;
+mod v2;
+
+use model::{MetricType, Sample, Timestamp, WriteBatch};
+
+use crate::pairs::{self, Pair};
+use crate::protobuf::{Malformed, Reader, Tag};
+
+pub use v1::decode_remote_write_v1;
+pub use v2::decode_remote_write_v2;
+
+/// The most samples in one request. A sample can be two bytes on the wire, and takes sixteen in memory.
+const REQUEST_SAMPLES_MAX: usize = 4 << 20;
+
+/// A decoded request.
+#[derive(Debug)]
+pub struct RemoteWriteRequest<'a> {
+    /// Its series with at least one sample, and its metadata.
+    pub batch: WriteBatch<'a>,
+    /// What it holds, stored or not.
+    pub counts: RequestCounts,
+}
+
+/// How many things a request holds, whether we keep them or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RequestCounts {
+    /// Samples; all of them are in the batch.
+    pub samples: u64,
+    /// Exemplars; not kept.
+    pub exemplars: u64,
+    /// Samples of native histograms; not kept.
+    pub histograms: u64,
+    /// Entries of metadata.
+    pub metadata: u64,
+}
+
+/// Why a body is not a request that we can read. The sender must not send it again.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RemoteWriteError {
+    /// The body is not protobuf, or not the right message.
+    #[error("malformed remote write request: {reason} at byte {offset}")]
+    Malformed {
+        /// Where, in the decompressed body.
+        offset: usize,
+        /// What is wrong there.
+        reason: &'static str,
+    },
+    /// A reference does not point into the table of symbols.
+    #[error(
+        "reference {reference} at byte {offset} is beyond the {symbols} symbols of the request"
+    )]
+    UnknownSymbol {
+        /// Where, in the decompressed body.
+        offset: usize,
+        /// The reference.
+        reference: u32,
+        /// How many symbols there are.
+        symbols: usize,
+    },
+    /// There are too many samples.
+    #[error("more than {limit} samples in one request; send fewer at once")]
+    TooManySamples {
+        /// How many there may be.
+        limit: usize,
+    },
+    /// The label sets are too large together.
+    #[error(
+        "the label sets of the request take more than {limit} bytes; send fewer series at once"
+    )]
+    TooManyLabels {
+        /// How large they may be, in bytes.
+        limit: usize,
+    },
+}
+
+impl From<Malformed> for RemoteWriteError {
+    fn from(Malformed { offset, reason }: Malformed) -> Self {
+        Self::Malformed { offset, reason }
+    }
+}
+
+/// Memory for those label sets of a request that cannot be borrowed from its body.
+///
+/// Reuse it from request to request to reuse its memory; a decoder empties it first.
+#[derive(Debug, Default)]
+pub struct LabelArena {
+    bytes: Vec<u8>,
+    /// Where each set ends.
+    ends: Vec<usize>,
+}
+
+impl LabelArena {
+    /// The most bytes that the label sets of a request may take.
+    const BYTES_MAX: usize = 64 << 20;
+
+    /// Returns an empty arena. Does not allocate.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    /// Adds a label to the set that is being built.
+    #[inline]
+    fn push(&mut self, pair: Pair<'_>) -> Result<(), RemoteWriteError> {
+        if self.bytes.len() + pair.0.len() + pair.1.len() > Self::BYTES_MAX {
+            return Err(RemoteWriteError::TooManyLabels { limit: Self::BYTES_MAX });
+        }
+        pairs::push(&mut self.bytes, pair);
+        Ok(())
+    }
+
+    /// Ends the set that is being built.
+    fn finish_set(&mut self) {
+        self.ends.push(self.bytes.len());
+    }
+
+    /// Forgets the set that is being built.
+    fn drop_set(&mut self) {
+        self.bytes.truncate(self.ends.last().copied().unwrap_or(0));
+    }
+
+    /// Iterates over the sets in the order in which they were built.
+    fn sets(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| self.bytes.get(start..*end).unwrap_or_default())
+    }
+}
+
+mod sample {
+    use super::Tag;
+
+    pub(super) const VALUE: Tag = Tag::fixed64(1);
+    pub(super) const TIMESTAMP: Tag = Tag::varint(2);
+    pub(super) const KNOWN: &[u32] = &[1, 2];
+}
+
+/// Reads a sample; both versions spell it the same way.
+#[inline]
+fn read_sample(mut message: Reader<'_>) -> Result<Sample, Malformed> {
+    let mut value = 0.0;
+    let mut timestamp = 0;
+    while let Some(tag) = message.tag()? {
+        match tag {
+            sample::VALUE => value = message.double()?,
+            sample::TIMESTAMP => timestamp = message.int64()?,
+            _ => message.skip_unknown(tag, sample::KNOWN)?,
+        }
+    }
+    Ok(Sample::new(Timestamp::from_millis(timestamp), value))
+}
+
+/// Returns the type with this number; both versions count the same way.
+const fn metric_type(number: u32) -> MetricType {
+    match number {
+        1 => MetricType::Counter,
+        2 => MetricType::Gauge,
+        3 => MetricType::Histogram,
+        4 => MetricType::GaugeHistogram,
+        5 => MetricType::Summary,
+        6 => MetricType::Info,
+        7 => MetricType::StateSet,
+        _ => MetricType::Unknown,
+    }
+}
