@@ -1,5 +1,7 @@
 //! Prometheus remote write: what both versions share.
 
+#[cfg(test)]
+mod oracle;
 mod v1;
 mod v2;
 

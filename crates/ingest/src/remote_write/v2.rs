@@ -266,3 +266,231 @@ fn read_symbols(body: &[u8]) -> Result<Vec<&str>, Malformed> {
     }
     Ok(symbols)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message as _;
+
+    use super::*;
+    use crate::remote_write::oracle::{
+        Label, MetadataV2, RequestV2, Sample, TimeSeriesV2, render, render_batch, render_labels,
+        samples, skipped,
+    };
+
+    fn request(symbols: &[&str], timeseries: Vec<TimeSeriesV2>) -> RequestV2 {
+        RequestV2 { symbols: symbols.iter().map(|&symbol| symbol.to_owned()).collect(), timeseries }
+    }
+
+    fn series(labels_refs: &[u32]) -> TimeSeriesV2 {
+        TimeSeriesV2 {
+            labels_refs: labels_refs.to_vec(),
+            samples: vec![Sample { value: 0.0, timestamp: 7 }],
+            ..TimeSeriesV2::default()
+        }
+    }
+
+    #[track_caller]
+    fn check(body: &[u8], expected: Result<&str, RemoteWriteError>) {
+        let mut arena = LabelArena::new();
+        let decoded = decode_remote_write_v2(body, &mut arena);
+        let decoded = decoded.map(|request| render_batch(&request.batch));
+        assert_eq!(decoded, expected.map(str::to_owned));
+    }
+
+    fn malformed(offset: usize, reason: &'static str) -> RemoteWriteError {
+        RemoteWriteError::Malformed { offset, reason }
+    }
+
+    #[test]
+    fn references_become_labels() {
+        let symbols = ["", "__name__", "up", "job", "a"];
+        let request = request(&symbols, vec![series(&[1, 2, 3, 4]), series(&[1, 2])]);
+        let expected = "{__name__=\"up\", job=\"a\"} 0@7\n{__name__=\"up\"} 0@7\n";
+        check(&request.encode_to_vec(), Ok(expected));
+        check(&[], Ok(""));
+    }
+
+    #[test]
+    fn references_need_not_be_packed_nor_the_symbols_first() {
+        let symbols = [0x22, 0, 0x22, 1, b'a', 0x22, 1, b'b'];
+        let sample = [0x12, 2, 0x10, 7];
+        let packed = [&[0x2a, 8, 0x0a, 2, 1, 2][..], &sample].concat();
+        let single = [&[0x2a, 8, 0x08, 1, 0x08, 2][..], &sample].concat();
+        let split = [&[0x2a, 9, 0x0a, 1, 1][..], &sample, &[0x08, 2]].concat();
+        for series in [packed, single, split] {
+            check(&[&symbols[..], &series].concat(), Ok("{a=\"b\"} 0@7\n"));
+            check(&[&series[..], &symbols].concat(), Ok("{a=\"b\"} 0@7\n"));
+        }
+    }
+
+    #[test]
+    fn invalid_references_are_refused() {
+        let odd = request(&["", "a"], vec![series(&[1])]).encode_to_vec();
+        let reason = "odd number of label references in the series";
+        check(&odd, Err(malformed(7, reason)));
+        let beyond = request(&["", "a"], vec![series(&[1, 2])]).encode_to_vec();
+        let error = RemoteWriteError::UnknownSymbol { offset: 10, reference: 2, symbols: 2 };
+        check(&beyond, Err(error));
+        let first = request(&["a", "b"], vec![series(&[0, 1])]).encode_to_vec();
+        check(&first, Err(malformed(1, "first symbol is not empty")));
+        let none = request(&[], vec![series(&[0, 0])]).encode_to_vec();
+        let error = RemoteWriteError::UnknownSymbol { offset: 4, reference: 0, symbols: 0 };
+        check(&none, Err(error));
+        check(&[0x22, 1, 0xff], Err(malformed(1, "text is not UTF-8")));
+    }
+
+    #[test]
+    fn invalid_labels_cost_the_series_only() {
+        let symbols = ["", "a", "b"];
+        let request =
+            request(&symbols, vec![series(&[1, 1, 1, 2]), series(&[0, 1]), series(&[2, 1])]);
+        check(&request.encode_to_vec(), Ok("invalid 0@7\ninvalid 0@7\n{b=\"a\"} 0@7\n"));
+    }
+
+    #[test]
+    fn metadata_is_kept_once_and_what_is_not_kept_is_counted() {
+        let symbols = ["", "__name__", "up", "job", "a", "help", "unit"];
+        let described = |metric_type, labels_refs: &[u32]| TimeSeriesV2 {
+            metadata: Some(MetadataV2 { metric_type, help_ref: 5, unit_ref: 6 }),
+            exemplars: vec![vec![], vec![]],
+            histograms: vec![vec![]],
+            ..series(labels_refs)
+        };
+        let silent = TimeSeriesV2 { metadata: Some(MetadataV2::default()), ..series(&[1, 2]) };
+        let mut without_samples = described(1, &[1, 2, 3, 4]);
+        without_samples.samples.clear();
+        let request = request(&symbols, vec![described(1, &[1, 2]), without_samples, silent]);
+        let body = request.encode_to_vec();
+        let mut arena = LabelArena::new();
+        let request = decode_remote_write_v2(&body, &mut arena).expect("valid");
+        let counts = RequestCounts { samples: 2, exemplars: 4, histograms: 2, metadata: 1 };
+        assert_eq!(request.counts, counts);
+        let metadata = MetricMetadata {
+            metric_type: model::MetricType::Counter,
+            help: "help".to_owned(),
+            unit: "unit".to_owned(),
+        };
+        assert_eq!(request.batch.metadata(), [("up".to_owned(), metadata)]);
+        let expected = "{__name__=\"up\"} 0@7\n{__name__=\"up\"} 0@7\n";
+        assert_eq!(render_batch(&request.batch), expected);
+    }
+
+    #[test]
+    fn a_long_symbol_that_is_used_often_does_not_fill_the_memory() {
+        let long = "x".repeat(1 << 20);
+        let fits = request(&["", "a", &long], vec![series(&[1, 2]); 63]).encode_to_vec();
+        let mut arena = LabelArena::new();
+        assert!(decode_remote_write_v2(&fits, &mut arena).is_ok());
+        let body = request(&["", "a", &long], vec![series(&[1, 2]); 64]).encode_to_vec();
+        let error = decode_remote_write_v2(&body, &mut arena).expect_err("64 MiB and a little");
+        assert_eq!(error, RemoteWriteError::TooManyLabels { limit: LabelArena::BYTES_MAX });
+    }
+
+    #[test]
+    fn a_request_that_failed_leaves_nothing_behind() {
+        let symbols = ["", "a", "b"];
+        let bad = request(&symbols, vec![series(&[1, 2]), series(&[1, 9])]).encode_to_vec();
+        let good = request(&symbols, vec![series(&[2, 1])]).encode_to_vec();
+        let mut arena = LabelArena::new();
+        assert!(decode_remote_write_v2(&bad, &mut arena).is_err());
+        let request = decode_remote_write_v2(&good, &mut arena).expect("valid");
+        assert_eq!(render_batch(&request.batch), "{b=\"a\"} 0@7\n");
+    }
+
+    /// Returns what the request says, or `None` when it breaks a rule.
+    fn oracle(request: &RequestV2) -> Option<String> {
+        if request.symbols.first().is_some_and(|first| !first.is_empty()) {
+            return None;
+        }
+        let mut rendered = Vec::new();
+        for series in &request.timeseries {
+            let texts: Option<Vec<&String>> = series
+                .labels_refs
+                .iter()
+                .map(|reference| request.symbols.get(*reference as usize))
+                .collect();
+            let texts = texts.filter(|texts| texts.len() % 2 == 0)?;
+            for reference in series.metadata.iter().flat_map(|refs| [refs.help_ref, refs.unit_ref])
+            {
+                // Zero is not sent.
+                if reference != 0 && reference as usize >= request.symbols.len() {
+                    return None;
+                }
+            }
+            let labels: Vec<Label> = texts
+                .chunks_exact(2)
+                .map(|pair| Label { name: pair[0].clone(), value: pair[1].clone() })
+                .collect();
+            rendered.push((render_labels(&labels), series.samples.as_slice()));
+        }
+        Some(render(rendered.into_iter()))
+    }
+
+    fn requests() -> impl Strategy<Value = RequestV2> {
+        let symbols = proptest::collection::vec(".{1,200}", 1..6).prop_map(|mut symbols| {
+            symbols.insert(0, String::new());
+            symbols
+        });
+        let metadata =
+            (any::<i32>(), 0_u32..6, 0_u32..6).prop_map(|(metric_type, help_ref, unit_ref)| {
+                MetadataV2 { metric_type, help_ref, unit_ref }
+            });
+        let series = (
+            proptest::collection::vec(0_u32..6, 0..8),
+            samples(),
+            skipped(),
+            skipped(),
+            proptest::option::of(metadata),
+            any::<i64>(),
+        )
+            .prop_map(
+                |(labels_refs, samples, histograms, exemplars, metadata, created_timestamp)| {
+                    TimeSeriesV2 {
+                        labels_refs,
+                        samples,
+                        histograms,
+                        exemplars,
+                        metadata,
+                        created_timestamp,
+                    }
+                },
+            );
+        (symbols, proptest::collection::vec(series, 0..5))
+            .prop_map(|(symbols, timeseries)| RequestV2 { symbols, timeseries })
+    }
+
+    fn decoded(body: &[u8]) -> Option<String> {
+        let mut arena = LabelArena::new();
+        let request = decode_remote_write_v2(body, &mut arena).ok()?;
+        Some(render_batch(&request.batch))
+    }
+
+    proptest! {
+        #[test]
+        fn requests_read_as_prost_reads_them(request in requests()) {
+            prop_assert_eq!(decoded(&request.encode_to_vec()), oracle(&request));
+        }
+
+        #[test]
+        fn a_changed_byte_never_panics_and_prost_agrees(
+            request in requests(),
+            at in any::<proptest::sample::Index>(),
+            byte in any::<u8>(),
+        ) {
+            let mut body = request.encode_to_vec();
+            let at = at.index(body.len());
+            body[at] = byte;
+            let ours = decoded(&body);
+            // A reference that is replaced later in the message is checked by us and not by the oracle.
+            if let (Ok(theirs), Some(ours)) = (RequestV2::decode(body.as_slice()), ours) {
+                prop_assert_eq!(Some(ours), oracle(&theirs));
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(body in proptest::collection::vec(any::<u8>(), 0..128)) {
+            drop(decode_remote_write_v2(&body, &mut LabelArena::new()));
+        }
+    }
+}
