@@ -1,1 +1,17 @@
-//! Placeholder.
+//! The durable append-only log: framed, checksummed, group-committed.
+//!
+//! A [`Journal`] keeps records, opaque bytes each, in the order in which they were appended, under contiguous
+//! [`Sequence`] numbers, in segment files of one folder. It knows nothing of what the records mean.
+//! The byte layout and the rules of recovery are in `docs/formats/journal.md`.
+
+mod config;
+mod error;
+mod journal;
+mod recovery;
+mod sequence;
+
+pub use config::{Durability, JournalConfig, RECORD_BYTES_LIMIT};
+pub use error::JournalError;
+pub use journal::Journal;
+pub use recovery::{DamageKind, Recovery, SetAside, VerifyReport, verify};
+pub use sequence::Sequence;
