@@ -3,6 +3,7 @@
 //! No I/O and no wire format: types here can change without breaking a client or a file.
 
 mod batch;
+mod duration;
 mod labels;
 mod matcher;
 mod metadata;
@@ -11,6 +12,7 @@ mod sink;
 mod source;
 
 pub use batch::{LabelEncoding, SeriesKey, WriteBatch, WriteSeries};
+pub use duration::parse_duration_ms;
 pub use labels::{LabelError, Labels, LabelsBuilder, METRIC_NAME};
 pub use matcher::{AnchoredRegex, MatchOp, Matcher, RegexError};
 pub use metadata::{MetricMetadata, MetricType};
