@@ -8,22 +8,34 @@
 //! - [`decompress`] undoes the compression of a body, within a limit.
 //! - [`decode_remote_write_v1`] and [`decode_remote_write_v2`] read Prometheus remote write.
 //! - [`decode_otlp`] reads OTLP metrics, and [`encode_otlp_response`] answers.
-//! - [`parse_exposition`] reads the text formats.
+//! - [`parse_exposition`] reads the text formats, and a [`Scraper`] fetches them from targets.
+//! - A [`HostCollector`] samples this machine and what is [`Observable`] in this program.
 
 mod compression;
+mod host;
 mod otlp;
+mod page;
 mod pairs;
 mod protobuf;
+mod relabel;
 mod remote_write;
+mod scrape;
 mod text;
 
 pub use compression::{Compression, DecompressError, decompress};
+pub use host::{HostCollector, HostCollectorConfig};
 pub use otlp::{
     OtlpError, OtlpFormat, OtlpMetrics, decode_otlp, encode_otlp_response, encode_otlp_status,
 };
+pub use page::{Metric, Observable, Page};
+pub use relabel::{Relabel, RelabelAction, RelabelConfig, RelabelError};
 pub use remote_write::{
     LabelArena, RemoteWriteError, RemoteWriteRequest, RequestCounts, decode_remote_write_v1,
     decode_remote_write_v2,
+};
+pub use scrape::{
+    Authorization, BasicAuth, FileDiscovery, ScrapeConfig, ScrapeConfigError, ScrapeDefaults,
+    Scraper, TargetGroup,
 };
 pub use text::{
     Entry, Exposition, ExpositionError, ExpositionFormat, TextSample, TextSeries, parse_exposition,
