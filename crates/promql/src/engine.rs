@@ -1,9 +1,13 @@
 //! The query engine: evaluates an expression at one time or at many.
 
-use model::{Cancellation, SeriesSource, SourceError, Timestamp};
+use model::{Cancellation, Labels, SampleColumns, SeriesSource, SourceError, Timestamp};
 
-use crate::ast::Expr;
-use crate::value::QueryOutcome;
+use crate::ast::{Expr, ExprKind, ValueType};
+use crate::eval::{
+    Evaluator, Grid, OwnedRow, QueryTimes, duplicate_labelset, has_value, is_absent, settle,
+    strip_parens, value_type, without_metric_identity,
+};
+use crate::value::{MatrixSeries, QueryOutcome, QueryValue, VectorSample};
 
 /// What the engine assumes and allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +16,7 @@ pub struct EngineConfig {
     pub lookback_ms: i64,
     /// Most samples that one query may read from the source or hold at once.
     pub samples_max: u64,
-    /// Most steps of a query or subquery.
+    /// Most steps of a range query.
     pub points_per_series_max: usize,
     /// The distance of the evaluations of a subquery that gives none.
     pub subquery_step_ms: i64,
@@ -53,7 +57,7 @@ pub enum QueryError {
         /// What it needs.
         feature: String,
     },
-    /// The times of the query make no sense.
+    /// The times of the query make no sense, or the expression cannot be evaluated at more than one.
     #[error("{reason}")]
     InvalidRange {
         /// What is wrong with them.
@@ -131,9 +135,20 @@ impl Engine {
         at: Timestamp,
         cancellation: &Cancellation,
     ) -> Result<QueryOutcome, QueryError> {
-        let _ = (source, text, expr, at);
-        cancellation.check()?;
-        Err(QueryError::Unsupported { feature: "evaluation".to_owned() })
+        let time = at.as_millis();
+        let times = QueryTimes { start: time, end: time, step: 0 };
+        let evaluator = Evaluator::new(source, &self.config, times, cancellation);
+        let grid = Grid::at(time);
+        let value = match value_type(expr) {
+            ValueType::Scalar => {
+                let value = evaluator.scalar(expr, &grid)?.first().copied().unwrap_or(f64::NAN);
+                QueryValue::Scalar { timestamp: at, value }
+            }
+            ValueType::String => QueryValue::String { timestamp: at, value: text_of(expr) },
+            ValueType::InstantVector => QueryValue::Vector(vector_at(&evaluator, expr, at)?),
+            ValueType::RangeVector => QueryValue::Matrix(samples_at(&evaluator, expr, &grid)?),
+        };
+        Ok(self.outcome(value, evaluator, text))
     }
 
     /// Evaluates `expr`, which was parsed from `text`, at the times of `range`. Blocks while the source reads.
@@ -151,8 +166,126 @@ impl Engine {
         range: QueryRange,
         cancellation: &Cancellation,
     ) -> Result<QueryOutcome, QueryError> {
-        let _ = (source, text, expr, range);
-        cancellation.check()?;
-        Err(QueryError::Unsupported { feature: "evaluation".to_owned() })
+        let grid = self.grid(range)?;
+        let times = QueryTimes {
+            start: range.start.as_millis(),
+            end: range.end.as_millis(),
+            step: range.step_ms,
+        };
+        let evaluator = Evaluator::new(source, &self.config, times, cancellation);
+        let rows = match value_type(expr) {
+            ValueType::Scalar => {
+                let values = evaluator.scalar(expr, &grid)?;
+                vec![OwnedRow { labels: Labels::empty(), drop_name: false, values }]
+            }
+            ValueType::InstantVector => settle(evaluator.collect(expr, &grid)?.0)?,
+            other => {
+                let found = other.as_str();
+                return Err(QueryError::InvalidRange {
+                    reason: format!(
+                        "invalid expression type \"{found}\" for range query, must be Scalar or \
+                         instant Vector"
+                    ),
+                });
+            }
+        };
+        let value = QueryValue::Matrix(matrix_of(rows, &grid));
+        Ok(self.outcome(value, evaluator, text))
     }
+
+    fn outcome(&self, value: QueryValue, evaluator: Evaluator<'_>, text: &str) -> QueryOutcome {
+        let (remarks, samples_read) = evaluator.finish();
+        let annotations = remarks.finish(text, self.config.annotations_max);
+        QueryOutcome { value, annotations, samples_read }
+    }
+
+    fn grid(&self, range: QueryRange) -> Result<Grid, QueryError> {
+        let invalid = |reason: &str| QueryError::InvalidRange { reason: reason.to_owned() };
+        let length = range.end.millis_since(range.start);
+        if range.step_ms <= 0 {
+            return Err(invalid(
+                "zero or negative query resolution step widths are not accepted. Try a positive \
+                 integer",
+            ));
+        }
+        if length < 0 {
+            return Err(invalid("end timestamp must not be before start time"));
+        }
+        let count = usize::try_from(length / range.step_ms).unwrap_or(usize::MAX).saturating_add(1);
+        let count_max = self.config.points_per_series_max;
+        if count > count_max {
+            return Err(QueryError::InvalidRange {
+                reason: format!(
+                    "exceeded maximum resolution of {count_max} points per timeseries. Try \
+                     decreasing the query resolution (?step=XX)"
+                ),
+            });
+        }
+        Ok(Grid { start: range.start.as_millis(), step: range.step_ms, count })
+    }
+}
+
+fn text_of(expr: &Expr) -> String {
+    match &strip_parens(expr).kind {
+        ExprKind::String(text) => text.clone(),
+        _ => String::new(),
+    }
+}
+
+fn vector_at(
+    evaluator: &Evaluator<'_>,
+    expr: &Expr,
+    timestamp: Timestamp,
+) -> Result<Vec<VectorSample>, QueryError> {
+    let grid = Grid::at(timestamp.as_millis());
+    let rows = settle(evaluator.collect(expr, &grid)?.0)?;
+    let sample = |row: OwnedRow| {
+        let value = row.values.first().copied().filter(|value| !is_absent(*value))?;
+        Some(VectorSample { labels: row.labels, timestamp, value })
+    };
+    Ok(rows.into_iter().filter_map(sample).collect())
+}
+
+/// Returns the samples of a range vector as they are.
+fn samples_at(
+    evaluator: &Evaluator<'_>,
+    expr: &Expr,
+    grid: &Grid,
+) -> Result<Vec<MatrixSeries>, QueryError> {
+    let mut matrix = Vec::new();
+    evaluator.raw_series(expr, grid, &mut |series, _| {
+        evaluator.hold(series.timestamps.len())?;
+        let labels = if series.drop_name {
+            without_metric_identity(series.labels)
+        } else {
+            series.labels.clone()
+        };
+        let mut points = SampleColumns::new();
+        points.extend_from_slices(series.timestamps, series.values);
+        matrix.push(MatrixSeries { labels, points });
+        Ok(())
+    })?;
+    matrix.sort_by(|left, right| left.labels.cmp(&right.labels));
+    if matrix.windows(2).any(|pair| pair[0].labels == pair[1].labels) {
+        return Err(duplicate_labelset());
+    }
+    Ok(matrix)
+}
+
+fn matrix_of(rows: Vec<OwnedRow>, grid: &Grid) -> Vec<MatrixSeries> {
+    let mut matrix: Vec<MatrixSeries> = rows
+        .into_iter()
+        .filter(|row| has_value(&row.values))
+        .map(|row| {
+            let mut points = SampleColumns::new();
+            for (index, value) in row.values.iter().enumerate() {
+                if !is_absent(*value) {
+                    points.push(grid.time(index), *value);
+                }
+            }
+            MatrixSeries { labels: row.labels, points }
+        })
+        .collect();
+    matrix.sort_by(|left, right| left.labels.cmp(&right.labels));
+    matrix
 }

@@ -5,6 +5,9 @@ pub mod functions;
 
 mod annotations;
 mod engine;
+mod eval;
+mod numeric;
+mod time;
 mod value;
 
 pub use annotations::Annotations;
