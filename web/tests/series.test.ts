@@ -85,20 +85,25 @@ describe("the history", () => {
 });
 
 describe("hosts", () => {
-  test("are found in raw samples, TinyObs' own first", () => {
+  test("are found in raw samples, the finest first", () => {
     const matrix = [
       { metric: { job: "node", instance: "a:9100" }, values: samples(15, 4) },
-      { metric: { job: "tinyobs-host", instance: "z" }, values: samples(1, 4) },
+      { metric: { job: "node", instance: "z" }, values: samples(1, 4) },
     ];
     expect(hostsOf(matrix)).toEqual([
-      { labels: { job: "tinyobs-host", instance: "z" }, name: "z", intervalMs: 1_000 },
+      { labels: { job: "node", instance: "z" }, name: "z", intervalMs: 1_000 },
       { labels: { job: "node", instance: "a:9100" }, name: "a:9100", intervalMs: 15_000 },
     ]);
   });
 
+  test("of the same name are told apart by their job", () => {
+    const matrix = ["node", "other"].map((job) => ({ metric: { job, instance: "a" } }));
+    expect(hostsOf(matrix).map((host) => host.name)).toEqual(["a (node)", "a (other)"]);
+  });
+
   test("have an interval of one second until there are two samples", () => {
     expect(sampleInterval([5])).toBe(1_000);
-    expect(sampleInterval([0, 1.02, 2.01, 30])).toBe(1_020);
+    expect(sampleInterval([0, 1.02, 2.01, 30])).toBe(1_000);
   });
 
   test("have rates over at least four samples and every step", () => {

@@ -15,18 +15,25 @@ export function sampleInterval(times: number[]): number {
   const gaps = times.slice(1).map((time, index) => time - (times[index] ?? time));
   gaps.sort((a, b) => a - b);
   const median = gaps[gaps.length >> 1];
-  return median === undefined ? 1_000 : Math.max(1_000, Math.round(median * 1_000));
+  // Whole seconds: a jitter of milliseconds must not change the queries.
+  return median === undefined ? 1_000 : Math.max(1, Math.round(median)) * 1_000;
 }
 
-/** Returns the hosts of raw samples of one of their metrics: TinyObs' own collector first, then by name. */
+/**
+ * Returns the hosts of raw samples of one of their metrics: those with the finest samples first,
+ * which TinyObs' own collector takes, then by name.
+ */
 export function hostsOf(matrix: MatrixSeries[]): Host[] {
+  const instances = matrix.map(({ metric }) => metric.instance);
   const hosts = matrix.map(({ metric, values }) => {
     const labels: Labels = {};
     if (metric.job) labels.job = metric.job;
     if (metric.instance) labels.instance = metric.instance;
+    const shared = instances.filter((instance) => instance === metric.instance).length > 1;
+    const plain = metric.instance ?? metric.job ?? "this machine";
+    const name = shared && metric.job ? `${plain} (${metric.job})` : plain;
     const intervalMs = sampleInterval((values ?? []).map(([second]) => second));
-    return { labels, name: metric.instance ?? metric.job ?? "this machine", intervalMs };
+    return { labels, name, intervalMs };
   });
-  const own = (host: Host): number => (host.labels.job?.startsWith("tinyobs") ? 0 : 1);
-  return hosts.sort((a, b) => own(a) - own(b) || (a.name < b.name ? -1 : 1));
+  return hosts.sort((a, b) => a.intervalMs - b.intervalMs || (a.name < b.name ? -1 : 1));
 }

@@ -248,14 +248,18 @@ export function servicePanels({ stepMs }: PanelScope): Panel[] {
   return [
     {
       id: "samples",
-      title: "Samples stored",
+      title: "Samples taken in",
       unit: "per-second",
       stacked: false,
       yMin: 0,
       queries: [
         {
           expr: `sum(rate(tinyobs_samples_appended_total[${window}]))`,
-          name: { text: "samples" },
+          name: { text: "stored" },
+        },
+        {
+          expr: `sum(rate(tinyobs_samples_rejected_total[${window}]))`,
+          name: { text: "refused" },
         },
       ],
     },
@@ -273,7 +277,10 @@ export function servicePanels({ stepMs }: PanelScope): Panel[] {
       unit: "bytes",
       stacked: false,
       yMin: 0,
-      queries: [{ expr: `sum(process_resident_memory_bytes${own})`, name: { text: "resident" } }],
+      queries: [
+        { expr: `sum(process_resident_memory_bytes${own})`, name: { text: "resident" } },
+        { expr: "sum(tinyobs_head_bytes)", name: { text: "of it the head" } },
+      ],
     },
     {
       id: "service-cpu",
