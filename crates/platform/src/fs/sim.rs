@@ -471,6 +471,7 @@ impl SimFile {
 
 impl File for SimFile {
     fn append(&mut self, bytes: &[u8]) -> Result<(), FsError> {
+        let before = self.state.lock().operations;
         let appended = self.with(FsOperation::Append, true, |state, file| {
             let used = state.used_bytes();
             let room = state.space_bytes.map_or(u64::MAX, |space| space.saturating_sub(used));
@@ -479,7 +480,8 @@ impl File for SimFile {
             if fits < bytes.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
         });
         let mut state = self.state.lock();
-        let stopped_here = state.crash_at.is_some_and(|at| state.operations == at + 1);
+        let stopped_here =
+            appended.is_err() && state.crash_at == Some(before) && state.operations > before;
         if stopped_here
             && state.epoch == self.epoch
             && let Some(rng) = state.torn_append.take()
@@ -600,6 +602,17 @@ mod tests {
         fs.restart(&SimCrash::Kill);
         let kept = fs.read(&path("/file"), 99).expect("read");
         assert!(b"0123456789".starts_with(&kept), "a prefix, nothing of the later append");
+    }
+
+    #[test]
+    fn an_append_after_the_machine_stopped_elsewhere_leaves_nothing() {
+        let fs = SimFs::new();
+        let mut file = write(&fs, "/file", b"kept");
+        fs.crash_at(fs.operations(), Some(SimRng::new(3)));
+        assert!(file.sync_data().is_err());
+        assert!(file.append(b"0123456789").is_err());
+        fs.restart(&SimCrash::Kill);
+        assert_eq!(fs.read(&path("/file"), 99).expect("read"), b"kept");
     }
 
     #[test]
