@@ -1,103 +1,354 @@
 //! Appending.
 
 use std::future::Future;
+use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 
+use parking_lot::{Condvar, Mutex};
 use platform::Fs;
+use tokio::sync::watch;
 
-use crate::{JournalConfig, JournalError, Recovery, Sequence};
+use crate::frame::{FRAME_HEADER_BYTES, encode_frame};
+use crate::progress::Progress;
+use crate::recovery::{repair, scan};
+use crate::writer::{WriteFailure, Writer};
+use crate::{JournalConfig, JournalError, RECORD_BYTES_LIMIT, Recovery, Sequence};
 
-/// A durable append-only log.
+/// What each of the two buffers keeps of its memory after a commit, in bytes.
+const BUFFER_KEPT_BYTES: usize = 8 << 20;
+
+/// A durable append-only log in a folder of its own.
+///
+/// Records are queued by [`Journal::append`] and written by [`Journal::commit`], which one thread calls in a loop
+/// with [`Journal::wait_for_pending`]: all that was queued while the disk was busy shares one write and one sync.
+/// Two buffers change places, so that appending goes on during the write.
+///
+/// # Failures
+///
+/// After a failed write or sync what the disk holds is not known, and a second sync could succeed without having
+/// written anything. Nothing is retried: the journal is *poisoned*, and refuses writes until it is opened again.
+/// A disk that is full at an append is the one exception, because it can be undone: the segment is cut back to its
+/// durable length and synced, all queued records are refused, and the journal is *full* until
+/// [`Journal::resume`]. Should any step of that fail, the journal is poisoned.
 #[derive(Debug)]
-pub struct Journal {}
+pub struct Journal {
+    // Lock order: `files`, then `queue`. The lock within `progress` is taken last and for moments only.
+    files: Mutex<Files>,
+    queue: Mutex<Queue>,
+    pending: Condvar,
+    progress: watch::Sender<Progress>,
+    record_bytes_max: usize,
+    pending_bytes_max: usize,
+}
+
+#[derive(Debug)]
+struct Files {
+    writer: Writer,
+    /// The buffer that is being written, empty between commits.
+    frames: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    frames: Vec<u8>,
+    /// The last sequence that was given out.
+    last: Sequence,
+    /// The last sequence that was handed to a commit or refused.
+    taken: Sequence,
+    state: State,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Ready,
+    Full(String),
+    Poisoned(String),
+    Closed,
+}
+
+impl State {
+    fn require_ready(&self) -> Result<(), JournalError> {
+        match self {
+            Self::Ready => Ok(()),
+            Self::Full(reason) => Err(JournalError::Full { reason: reason.clone() }),
+            Self::Poisoned(reason) => Err(JournalError::Poisoned { reason: reason.clone() }),
+            Self::Closed => Err(JournalError::Closed),
+        }
+    }
+}
 
 impl Journal {
-    /// Recovers: visits every valid record in order, then is ready to append.
+    /// Recovers the journal in `dir`, created if missing: visits every valid record in order, then is ready to append.
+    ///
+    /// What was left of an unfinished write at the end of the last segment is cut. Damage is never cut: the segment
+    /// is renamed to `….damaged` and stays readable, its valid records are visited, and it is reported now and at
+    /// each opening until [`Journal::remove_before`] has passed it.
+    /// Everything visited is durable once this returns. Reads each segment once; memory is bounded by the longest
+    /// record. The owner sees to it that the folder is opened once at a time.
     ///
     /// # Errors
     ///
-    /// [`JournalError::UnknownVersion`] and [`JournalError::Fs`].
+    /// [`JournalError::UnknownVersion`] for the segment of a newer program, before anything is changed, and
+    /// [`JournalError::Fs`] when a file cannot be read or repaired.
     pub fn open(
-        _fs: Arc<dyn Fs>,
-        _dir: &Path,
-        _config: JournalConfig,
-        _visit: &mut dyn FnMut(Sequence, &[u8]),
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        config: JournalConfig,
+        visit: &mut dyn FnMut(Sequence, &[u8]),
     ) -> Result<(Self, Recovery), JournalError> {
-        Err(JournalError::Closed)
+        fs.create_dir_all(dir)?;
+        let mut scan = scan(fs.as_ref(), dir, visit)?;
+        let segments = scan.segments.len() as u64;
+        let torn_bytes = scan.segments.iter().map(|segment| segment.torn_bytes).sum();
+        let kept = repair(fs.as_ref(), dir, &mut scan)?;
+        let writer = Writer::new(fs, dir, &config, kept, scan.last)?;
+        let last = scan.last;
+        let pending_bytes_max = config.pending_bytes_max;
+        let journal = Self {
+            files: Mutex::new(Files { writer, frames: Vec::new() }),
+            queue: Mutex::new(Queue { frames: Vec::new(), last, taken: last, state: State::Ready }),
+            pending: Condvar::new(),
+            progress: watch::Sender::new(Progress::new(last)),
+            record_bytes_max: config
+                .record_bytes_max
+                .min(RECORD_BYTES_LIMIT)
+                .min(pending_bytes_max.saturating_sub(FRAME_HEADER_BYTES)),
+            pending_bytes_max,
+        };
+        let set_aside = scan.damage;
+        Ok((journal, Recovery { records: scan.records, segments, last, torn_bytes, set_aside }))
     }
 
-    /// Queues a record; never touches the disk.
+    /// Queues a record and returns its sequence; never touches the disk. Copies the record once.
+    ///
+    /// The record is not durable before [`Journal::durable`] says so.
     ///
     /// # Errors
     ///
-    /// Overloaded, `RecordTooLarge`, Poisoned, Full, Closed.
-    pub fn append(&self, _record: &[u8]) -> Result<Sequence, JournalError> {
-        Err(JournalError::Closed)
+    /// [`JournalError::RecordTooLarge`], [`JournalError::Overloaded`] while the queue is full,
+    /// [`JournalError::Poisoned`], [`JournalError::Full`], [`JournalError::Closed`]. Nothing is queued then.
+    pub fn append(&self, record: &[u8]) -> Result<Sequence, JournalError> {
+        if record.len() > self.record_bytes_max {
+            return Err(JournalError::RecordTooLarge {
+                bytes: record.len(),
+                limit_bytes: self.record_bytes_max,
+            });
+        }
+        let mut queue = self.queue.lock();
+        queue.state.require_ready()?;
+        let room = self.pending_bytes_max.saturating_sub(queue.frames.len());
+        if record.len().saturating_add(FRAME_HEADER_BYTES) > room {
+            return Err(JournalError::Overloaded { limit_bytes: self.pending_bytes_max });
+        }
+        let sequence = queue.last.next();
+        if sequence == queue.last {
+            return Err(JournalError::Exhausted);
+        }
+        encode_frame(sequence, record, &mut queue.frames).ok_or(JournalError::RecordTooLarge {
+            bytes: record.len(),
+            limit_bytes: self.record_bytes_max,
+        })?;
+        queue.last = sequence;
+        drop(queue);
+        self.pending.notify_one();
+        Ok(sequence)
     }
 
-    /// Writes and syncs all that is queued, on the caller's thread; returns what is durable.
+    /// Writes and syncs all that is queued, on the caller's thread; returns the last record that is durable.
+    ///
+    /// One write call and one sync, whatever the number of records. Callers wait for each other.
     ///
     /// # Errors
     ///
-    /// Poisoned, Full.
+    /// [`JournalError::Full`] and [`JournalError::Poisoned`], now or before: the queued records are refused then.
+    /// [`JournalError::Closed`].
     pub fn commit(&self) -> Result<Sequence, JournalError> {
-        Err(JournalError::Closed)
+        self.commit_queued(&mut self.files.lock())
     }
 
-    /// Blocks until something is queued; false once closed.
+    /// Blocks until something is queued, and returns true; false once the journal is closed or poisoned,
+    /// because there is nothing left to commit.
     pub fn wait_for_pending(&self) -> bool {
-        false
+        let mut queue = self.queue.lock();
+        loop {
+            match queue.state {
+                State::Closed | State::Poisoned(_) => return false,
+                State::Ready if queue.taken < queue.last => return true,
+                State::Ready | State::Full(_) => self.pending.wait(&mut queue),
+            }
+        }
     }
 
-    /// Resolves once the record is durable, or never will be. Cancellation safe.
+    /// Resolves once the record is durable, or once it is certain that this journal will not make it so.
+    ///
+    /// Cancellation safe: dropping the future changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::NotDurable`]. After [`JournalError::Full`] the record is not in the journal; after it was
+    /// poisoned, the record may or may not be there when it is opened again.
     pub fn durable(
         &self,
-        _sequence: Sequence,
+        sequence: Sequence,
     ) -> impl Future<Output = Result<(), JournalError>> + Send + use<> {
-        async { Err(JournalError::Closed) }
+        let mut progress = self.progress.subscribe();
+        async move {
+            match progress.wait_for(|progress| progress.outcome(sequence).is_some()).await {
+                Ok(settled) => settled.outcome(sequence).unwrap_or(Err(JournalError::Closed)),
+                Err(_) => Err(JournalError::Closed),
+            }
+        }
     }
 
-    /// Returns the last durable record.
+    /// Returns the last record that is durable.
     pub fn durable_sequence(&self) -> Sequence {
-        Sequence::ZERO
+        self.progress.borrow().durable()
     }
 
     /// Commits, then begins a new segment; returns the first sequence of the new segment.
+    ///
+    /// Every record of a lower sequence is durable in the sense of the configuration, and can be removed with
+    /// [`Journal::remove_before`] as soon as it is not needed. A segment without records is not followed by another.
     ///
     /// # Errors
     ///
     /// As [`Journal::commit`].
     pub fn cut(&self) -> Result<Sequence, JournalError> {
-        Err(JournalError::Closed)
+        let mut files = self.files.lock();
+        let durable = self.commit_queued(&mut files)?;
+        if let Some(first) = files.writer.empty_segment() {
+            return Ok(first);
+        }
+        // Records that are queued meanwhile belong to the new segment.
+        let first = self.queue.lock().taken.max(durable).next();
+        match files.writer.begin_segment(first) {
+            Ok(()) => Ok(first),
+            Err(failure) => Err(self.fail(failure)),
+        }
     }
 
-    /// Deletes whole segments whose records are all before `sequence`, the oldest first; returns how many.
+    /// Deletes closed segments whose records are all before `sequence`, the oldest first; returns how many.
+    ///
+    /// Durable when it returns. Segments that were set aside are moved to the folder `damaged` and not counted.
     ///
     /// # Errors
     ///
-    /// [`JournalError::Fs`].
-    pub fn remove_before(&self, _sequence: Sequence) -> Result<u64, JournalError> {
-        Err(JournalError::Closed)
+    /// [`JournalError::Fs`]; it can be called again.
+    pub fn remove_before(&self, sequence: Sequence) -> Result<u64, JournalError> {
+        self.files.lock().writer.remove_before(sequence)
     }
 
     /// Returns why writes are refused, if they are: poisoned until opened again, or full until resumed.
     pub fn poisoned(&self) -> Option<String> {
-        None
+        match &self.queue.lock().state {
+            State::Full(reason) | State::Poisoned(reason) => Some(reason.clone()),
+            State::Ready | State::Closed => None,
+        }
     }
 
-    /// Takes writes again after the disk was full, in a new segment.
+    /// Takes writes again after the disk was full, in a new segment whose header accounts for what was refused.
     ///
-    /// Everything that was queued when the disk was full is lost ([`Journal::durable`] says so for each record):
-    /// an owner whose records depend on earlier ones must not count on those any more.
+    /// Everything that was queued when the disk was full is lost, and [`Journal::durable`] says so for each record:
+    /// an owner whose records depend on earlier ones must write those again. That is why this is not automatic.
+    /// Does nothing if the journal takes writes.
     ///
     /// # Errors
     ///
-    /// [`JournalError::Full`] while there is no space, [`JournalError::Poisoned`].
+    /// [`JournalError::Full`] while there is no space, [`JournalError::Poisoned`], [`JournalError::Closed`].
     pub fn resume(&self) -> Result<(), JournalError> {
-        Err(JournalError::Closed)
+        let mut files = self.files.lock();
+        let first = {
+            let queue = self.queue.lock();
+            match &queue.state {
+                State::Full(_) => queue.last.next(),
+                state => return state.require_ready(),
+            }
+        };
+        files.writer.begin_segment(first).map_err(|failure| self.fail(failure))?;
+        self.queue.lock().state = State::Ready;
+        Ok(())
     }
 
-    /// Commits and wakes all waiters.
-    pub fn close(&self) {}
+    /// Commits what is queued, syncs it whatever the durability, wakes all waiters and refuses everything from then on.
+    ///
+    /// A failure shows in [`Journal::durable`] and [`Journal::poisoned`]; closing twice does nothing.
+    pub fn close(&self) {
+        let mut files = self.files.lock();
+        let synced = self
+            .commit_queued(&mut files)
+            .and_then(|_| files.writer.sync().map_err(|failure| self.fail(failure)));
+        let mut queue = self.queue.lock();
+        if let Err(error) = synced
+            && !matches!(error, JournalError::Closed)
+        {
+            tracing::error!(error = %error, "journal closed without writing all records");
+        }
+        if matches!(queue.state, State::Ready | State::Full(_)) {
+            queue.state = State::Closed;
+        }
+        // Appended between the commit and here: never written, and its waiters are told so.
+        queue.frames = Vec::new();
+        queue.taken = queue.last;
+        drop(queue);
+        self.pending.notify_all();
+        self.progress.send_modify(|progress| progress.end("journal is closed"));
+    }
+
+    fn commit_queued(&self, files: &mut Files) -> Result<Sequence, JournalError> {
+        let (first, last) = {
+            let mut queue = self.queue.lock();
+            queue.state.require_ready()?;
+            if queue.taken == queue.last {
+                return Ok(self.durable_sequence());
+            }
+            mem::swap(&mut queue.frames, &mut files.frames);
+            let first = queue.taken.next();
+            queue.taken = queue.last;
+            (first, queue.last)
+        };
+        let written = files.writer.write(&files.frames, first, last);
+        files.frames.clear();
+        files.frames.shrink_to(BUFFER_KEPT_BYTES);
+        match written {
+            Ok(()) => {
+                self.progress.send_modify(|progress| progress.advance(last));
+                Ok(last)
+            }
+            Err(failure) => {
+                // None of this batch is durable, whatever part of it reached the file.
+                Err(self.fail_from(failure, first))
+            }
+        }
+    }
+
+    fn fail(&self, failure: WriteFailure) -> JournalError {
+        let first = self.queue.lock().taken.next();
+        self.fail_from(failure, first)
+    }
+
+    /// Refuses the records from `first` on that were given out, and writes until further notice.
+    fn fail_from(&self, failure: WriteFailure, first: Sequence) -> JournalError {
+        let (error, poisons) = match failure {
+            WriteFailure::Full(error) => (error, false),
+            WriteFailure::Unknown(error) => (error, true),
+        };
+        let reason = format!("{error}: {}", error.source);
+        let mut queue = self.queue.lock();
+        queue.frames = Vec::new();
+        queue.taken = queue.last;
+        let last = queue.last;
+        queue.state =
+            if poisons { State::Poisoned(reason.clone()) } else { State::Full(reason.clone()) };
+        drop(queue);
+        self.pending.notify_all();
+        self.progress.send_modify(|progress| {
+            if poisons {
+                progress.end(&reason);
+            } else if first <= last {
+                progress.refuse(first, last);
+            }
+        });
+        if poisons { JournalError::Poisoned { reason } } else { JournalError::Full { reason } }
+    }
 }

@@ -6,9 +6,13 @@
 
 mod config;
 mod error;
+mod frame;
 mod journal;
+mod progress;
 mod recovery;
+mod segment;
 mod sequence;
+mod writer;
 
 pub use config::{Durability, JournalConfig, RECORD_BYTES_LIMIT};
 pub use error::JournalError;

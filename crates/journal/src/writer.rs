@@ -1,0 +1,188 @@
+//! The file work of a journal: one at a time, under the journal's outer lock.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use platform::{File, Fs, FsError, FsErrorKind};
+
+use crate::frame::{HEADER_BYTES, SegmentHeader};
+use crate::recovery::ScannedSegment;
+use crate::segment::{SegmentFile, damaged_path, segment_path};
+use crate::{Durability, JournalConfig, JournalError, Sequence};
+
+/// The folder in the journal's folder for damaged segments whose records are not needed any more.
+const SET_ASIDE_DIR: &str = "damaged";
+
+/// Why a write did not happen.
+#[derive(Debug)]
+pub(crate) enum WriteFailure {
+    /// The disk is full, and the files are as durable and as whole as before the write.
+    Full(FsError),
+    /// What the disk holds is not known.
+    Unknown(FsError),
+}
+
+#[derive(Debug)]
+pub(crate) struct Writer {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    segment_bytes_max: u64,
+    durability: Durability,
+    /// Segments that are not written any more, oldest first.
+    closed: Vec<ClosedSegment>,
+    active: Option<Active>,
+    /// The last sequence that the segments hold or account for.
+    end: Sequence,
+}
+
+#[derive(Debug)]
+struct ClosedSegment {
+    file: SegmentFile,
+    end: Sequence,
+}
+
+#[derive(Debug)]
+struct Active {
+    first: Sequence,
+    file: Box<dyn File>,
+    bytes: u64,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        config: &JournalConfig,
+        mut kept: Vec<ScannedSegment>,
+        end: Sequence,
+    ) -> Result<Self, FsError> {
+        let whole = kept.pop_if(|s| !s.file.damaged && s.valid_bytes < config.segment_bytes_max);
+        let active = match whole {
+            None => None,
+            Some(segment) => Some(Active {
+                first: segment.file.first,
+                file: fs.open_append(&segment.file.path)?,
+                bytes: segment.valid_bytes,
+            }),
+        };
+        Ok(Self {
+            fs,
+            dir: dir.to_owned(),
+            segment_bytes_max: config.segment_bytes_max,
+            durability: config.durability,
+            closed: kept
+                .into_iter()
+                .map(|segment| ClosedSegment { file: segment.file, end: segment.end })
+                .collect(),
+            active,
+            end,
+        })
+    }
+
+    /// Returns the first sequence of the segment being written, if it holds no record yet.
+    pub(crate) fn empty_segment(&self) -> Option<Sequence> {
+        self.active.as_ref().filter(|a| a.bytes == HEADER_BYTES as u64).map(|a| a.first)
+    }
+
+    /// Appends the frames of the records from `first` to `last`, and makes them durable.
+    pub(crate) fn write(
+        &mut self,
+        frames: &[u8],
+        first: Sequence,
+        last: Sequence,
+    ) -> Result<(), WriteFailure> {
+        if self.active.as_ref().is_none_or(|active| active.bytes >= self.segment_bytes_max) {
+            self.begin_segment(first)?;
+        }
+        let Some(active) = self.active.as_mut() else { return Ok(()) };
+        match active.file.append(frames) {
+            Err(error) if error.kind == FsErrorKind::NoSpace => {
+                return Err(match active.cut_back() {
+                    Ok(()) => WriteFailure::Full(error),
+                    Err(error) => WriteFailure::Unknown(error),
+                });
+            }
+            written => written.map_err(WriteFailure::Unknown)?,
+        }
+        if self.durability == Durability::Fsync {
+            active.file.sync_data().map_err(WriteFailure::Unknown)?;
+        }
+        active.bytes = active.bytes.saturating_add(frames.len() as u64);
+        self.end = last;
+        Ok(())
+    }
+
+    /// Closes the segment being written and begins the one of which `first` is the first record.
+    ///
+    /// The old segment is synced before the new one exists, so that only the last one can have a torn tail;
+    /// the new one is synced with its entry before it takes a record.
+    pub(crate) fn begin_segment(&mut self, first: Sequence) -> Result<(), WriteFailure> {
+        if let Some(active) = self.active.as_mut() {
+            active.file.sync_data().map_err(WriteFailure::Unknown)?;
+        }
+        let path = segment_path(&self.dir, first);
+        let mut file = self.fs.create(&path).map_err(|error| match error.kind {
+            FsErrorKind::NoSpace => WriteFailure::Full(error),
+            _ => WriteFailure::Unknown(error),
+        })?;
+        let header = SegmentHeader { first, preceding: self.end };
+        if let Err(error) = file.append(&header.encode()) {
+            if error.kind != FsErrorKind::NoSpace {
+                return Err(WriteFailure::Unknown(error));
+            }
+            self.fs.remove_file(&path).map_err(WriteFailure::Unknown)?;
+            self.fs.sync_dir(&self.dir).map_err(WriteFailure::Unknown)?;
+            return Err(WriteFailure::Full(error));
+        }
+        file.sync_data().map_err(WriteFailure::Unknown)?;
+        self.fs.sync_dir(&self.dir).map_err(WriteFailure::Unknown)?;
+        if let Some(active) = self.active.take() {
+            let path = segment_path(&self.dir, active.first);
+            let file = SegmentFile { first: active.first, path, damaged: false };
+            self.closed.push(ClosedSegment { file, end: self.end });
+        }
+        self.active = Some(Active { first, file, bytes: HEADER_BYTES as u64 });
+        self.end = Sequence(first.0.saturating_sub(1));
+        Ok(())
+    }
+
+    /// Removes closed segments that end before `sequence`, each durably before the next, so that a crash
+    /// leaves no gap. Damaged ones are moved to a folder of their own instead.
+    pub(crate) fn remove_before(&mut self, sequence: Sequence) -> Result<u64, JournalError> {
+        let mut removed = 0;
+        while let Some(oldest) = self.closed.first().filter(|segment| segment.end < sequence) {
+            let file = &oldest.file;
+            if file.damaged {
+                let attic = self.dir.join(SET_ASIDE_DIR);
+                self.fs.create_dir_all(&attic)?;
+                let target = damaged_path(self.fs.as_ref(), &attic, file.first)?;
+                self.fs.rename(&file.path, &target)?;
+                self.fs.sync_dir(&attic)?;
+            } else {
+                match self.fs.remove_file(&file.path) {
+                    Err(error) if error.kind != FsErrorKind::NotFound => return Err(error.into()),
+                    _ => removed += 1,
+                }
+            }
+            self.closed.remove(0);
+            self.fs.sync_dir(&self.dir)?;
+        }
+        Ok(removed)
+    }
+
+    /// Makes the segment being written durable.
+    pub(crate) fn sync(&mut self) -> Result<(), WriteFailure> {
+        match self.active.as_mut() {
+            Some(active) => active.file.sync_data().map_err(WriteFailure::Unknown),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Active {
+    /// Undoes an append that failed for want of space, durably.
+    fn cut_back(&mut self) -> Result<(), FsError> {
+        self.file.truncate(self.bytes)?;
+        self.file.sync_data()
+    }
+}
