@@ -359,6 +359,37 @@ async fn closing_commits_wakes_waiters_and_refuses_the_rest() {
     assert_eq!(open(&fs).2, [(1, b"last".to_vec())]);
 }
 
+#[test]
+fn the_machine_s_own_file_system_does_as_the_simulated_one() {
+    let folder = tempfile::tempdir().expect("folder");
+    let dir = folder.path().join("journal");
+    let fs: Arc<dyn Fs> = platform::SystemFs::new();
+    let open_here = || {
+        let mut records = Vec::new();
+        let visit = &mut |sequence: Sequence, record: &[u8]| {
+            records.push((sequence.0, record.to_vec()));
+        };
+        let (journal, recovery) = Journal::open(fs.clone(), &dir, small(), visit).expect("open");
+        (journal, recovery, records)
+    };
+    let (journal, ..) = open_here();
+    for first in [1, 4, 7] {
+        write_records(&journal, first..=first + 2);
+        journal.cut().expect("cut");
+    }
+    write_records(&journal, 10..=10);
+    assert_eq!(journal.remove_before(Sequence(7)).expect("remove"), 2);
+    drop(journal);
+    let last = dir.join(format!("{:020}.journal", 10));
+    fs.open_append(&last).expect("open").append(&[9; 20]).expect("append");
+
+    let (journal, recovery, records) = open_here();
+    assert_eq!(sequences(&records), [7, 8, 9, 10]);
+    assert_eq!((recovery.torn_bytes, recovery.set_aside.len()), (20, 0));
+    write_records(&journal, 11..=11);
+    assert_eq!(sequences(&open_here().2), [7, 8, 9, 10, 11]);
+}
+
 fn segment_file(first: u64, bytes: &[u8]) -> Arc<SimFs> {
     let fs = SimFs::new();
     fs.create_dir_all(Path::new(DIR)).expect("folder");
