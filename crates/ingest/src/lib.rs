@@ -11,6 +11,7 @@
 //! - [`parse_exposition`] reads the text formats, and a [`Scraper`] fetches them from targets.
 //! - A [`HostCollector`] samples this machine and what is [`Observable`] in this program.
 
+mod arena;
 mod compression;
 mod host;
 mod otlp;
@@ -22,6 +23,7 @@ mod remote_write;
 mod scrape;
 mod text;
 
+pub use arena::LabelArena;
 pub use compression::{Compression, DecompressError, decompress};
 pub use host::{HostCollector, HostCollectorConfig};
 pub use otlp::{
@@ -30,7 +32,7 @@ pub use otlp::{
 pub use page::{Metric, Observable, Page};
 pub use relabel::{Relabel, RelabelAction, RelabelConfig, RelabelError};
 pub use remote_write::{
-    LabelArena, RemoteWriteError, RemoteWriteRequest, RequestCounts, decode_remote_write_v1,
+    RemoteWriteError, RemoteWriteRequest, RequestCounts, decode_remote_write_v1,
     decode_remote_write_v2,
 };
 pub use scrape::{

@@ -7,7 +7,7 @@ mod v2;
 
 use model::{MetricType, Sample, Timestamp, WriteBatch};
 
-use crate::pairs::{self, Pair};
+use crate::arena::{ArenaFull, LabelArena};
 use crate::protobuf::{Malformed, Reader, Tag};
 
 pub use v1::decode_remote_write_v1;
@@ -77,61 +77,15 @@ pub enum RemoteWriteError {
     },
 }
 
+impl From<ArenaFull> for RemoteWriteError {
+    fn from(ArenaFull: ArenaFull) -> Self {
+        Self::TooManyLabels { limit: LabelArena::BYTES_MAX }
+    }
+}
+
 impl From<Malformed> for RemoteWriteError {
     fn from(Malformed { offset, reason }: Malformed) -> Self {
         Self::Malformed { offset, reason }
-    }
-}
-
-/// Memory for those label sets of a request that cannot be borrowed from its body.
-///
-/// Reuse it from request to request to reuse its memory; a decoder empties it first.
-#[derive(Debug, Default)]
-pub struct LabelArena {
-    bytes: Vec<u8>,
-    /// Where each set ends.
-    ends: Vec<usize>,
-}
-
-impl LabelArena {
-    /// The most bytes that the label sets of a request may take.
-    const BYTES_MAX: usize = 64 << 20;
-
-    /// Returns an empty arena. Does not allocate.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
-    }
-
-    /// Adds a label to the set that is being built.
-    #[inline]
-    fn push(&mut self, pair: Pair<'_>) -> Result<(), RemoteWriteError> {
-        if self.bytes.len() + pair.0.len() + pair.1.len() > Self::BYTES_MAX {
-            return Err(RemoteWriteError::TooManyLabels { limit: Self::BYTES_MAX });
-        }
-        pairs::push(&mut self.bytes, pair);
-        Ok(())
-    }
-
-    /// Ends the set that is being built.
-    fn finish_set(&mut self) {
-        self.ends.push(self.bytes.len());
-    }
-
-    /// Forgets the set that is being built.
-    fn drop_set(&mut self) {
-        self.bytes.truncate(self.ends.last().copied().unwrap_or(0));
-    }
-
-    /// Iterates over the sets in the order in which they were built.
-    fn sets(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, end)| self.bytes.get(start..*end).unwrap_or_default())
     }
 }
 

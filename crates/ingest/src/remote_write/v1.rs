@@ -8,11 +8,12 @@
 use model::{LabelEncoding, LabelError, Labels, MetricMetadata, SeriesKey, WriteBatch};
 use smallvec::SmallVec;
 
-use crate::pairs::{self, PAIRS, Pair};
+use crate::arena::LabelArena;
+use crate::pairs::{self, Pair};
 use crate::protobuf::{Malformed, Reader, Tag};
 use crate::remote_write::{
-    LabelArena, REQUEST_SAMPLES_MAX, RemoteWriteError, RemoteWriteRequest, RequestCounts,
-    metric_type, read_sample,
+    REQUEST_SAMPLES_MAX, RemoteWriteError, RemoteWriteRequest, RequestCounts, metric_type,
+    read_sample,
 };
 
 /// The encoding of a run of fields `repeated Label labels = 1`, tags included.
@@ -72,7 +73,7 @@ pub fn decode_remote_write_v1<'a>(
         Some(request) => Ok(request),
         None => {
             gather_labels(body, arena)?;
-            let request = read_request(body, &mut arena.sets())?;
+            let request = read_request(body, &mut arena.keys())?;
             Ok(request.expect("the labels of every series were gathered"))
         }
     }
@@ -83,7 +84,7 @@ pub fn decode_remote_write_v1<'a>(
 /// Returns `None` when the labels of a series are not its first fields and nothing was gathered.
 fn read_request<'a>(
     body: &'a [u8],
-    gathered: &mut dyn Iterator<Item = &'a [u8]>,
+    gathered: &mut dyn Iterator<Item = SeriesKey<'a>>,
 ) -> Result<Option<RemoteWriteRequest<'a>>, RemoteWriteError> {
     let mut batch = WriteBatch::new();
     let mut counts = RequestCounts::default();
@@ -93,7 +94,7 @@ fn read_request<'a>(
             request::TIMESERIES => {
                 let mut message = reader.message()?;
                 let run = take_label_fields(&mut message)?;
-                let gathered = gathered.next().map(|bytes| SeriesKey { encoding: &PAIRS, bytes });
+                let gathered = gathered.next();
                 let key = gathered.unwrap_or(SeriesKey { encoding: &LABEL_FIELDS, bytes: run });
                 let scattered = read_series(message, key, &mut batch, &mut counts)?;
                 if scattered && gathered.is_none() {

@@ -7,13 +7,13 @@
 
 use std::collections::HashSet;
 
-use model::{METRIC_NAME, MetricMetadata, Sample, SeriesKey, WriteBatch};
+use model::{METRIC_NAME, MetricMetadata, Sample, WriteBatch};
 
-use crate::pairs::PAIRS;
+use crate::arena::LabelArena;
 use crate::protobuf::{Malformed, Reader, Tag};
 use crate::remote_write::{
-    LabelArena, REQUEST_SAMPLES_MAX, RemoteWriteError, RemoteWriteRequest, RequestCounts,
-    metric_type, read_sample,
+    REQUEST_SAMPLES_MAX, RemoteWriteError, RemoteWriteRequest, RequestCounts, metric_type,
+    read_sample,
 };
 
 mod request {
@@ -224,8 +224,8 @@ impl<'a> Decoder<'a> {
         let arena: &'a LabelArena = self.arena;
         let mut samples = self.samples.iter();
         let mut taken = 0;
-        for (bytes, end) in arena.sets().zip(&self.sample_ends) {
-            batch.start_series(SeriesKey { encoding: &PAIRS, bytes });
+        for (key, end) in arena.keys().zip(&self.sample_ends) {
+            batch.start_series(key);
             for sample in samples.by_ref().take(end - taken) {
                 batch.push_sample(*sample);
             }
@@ -379,11 +379,11 @@ mod tests {
     #[test]
     fn a_long_symbol_that_is_used_often_does_not_fill_the_memory() {
         let long = "x".repeat(1 << 20);
-        let fits = request(&["", "a", &long], vec![series(&[1, 2]); 63]).encode_to_vec();
+        let fits = request(&["", "a", &long], vec![series(&[1, 2]); 127]).encode_to_vec();
         let mut arena = LabelArena::new();
         assert!(decode_remote_write_v2(&fits, &mut arena).is_ok());
-        let body = request(&["", "a", &long], vec![series(&[1, 2]); 64]).encode_to_vec();
-        let error = decode_remote_write_v2(&body, &mut arena).expect_err("64 MiB and a little");
+        let body = request(&["", "a", &long], vec![series(&[1, 2]); 128]).encode_to_vec();
+        let error = decode_remote_write_v2(&body, &mut arena).expect_err("a little over the limit");
         assert_eq!(error, RemoteWriteError::TooManyLabels { limit: LabelArena::BYTES_MAX });
     }
 
