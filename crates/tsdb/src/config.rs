@@ -1,5 +1,7 @@
 //! The limits of a store.
 
+use journal::Durability;
+
 /// How a [`Store`](crate::Store) behaves and what it refuses.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
@@ -25,7 +27,8 @@ pub struct StoreConfig {
     pub metadata_text_bytes_max: usize,
     /// The span of data after which the head is cut, in milliseconds. It is cut when it holds one and a half of it.
     pub block_range_ms: i64,
-    /// The head is cut when it takes up this much memory, in bytes; twice as much is never held.
+    /// Most memory of the samples of the head, in bytes: it is cut at half of it, and at all of it writes are
+    /// refused until the part that was cut is on disk.
     pub head_bytes_max: u64,
     /// The head is cut when its part of the journal is this long, in bytes: it bounds the time of recovery.
     pub journal_bytes_max: u64,
@@ -33,6 +36,8 @@ pub struct StoreConfig {
     pub record_bytes_max: usize,
     /// Most bytes that may wait for the disk before writes are refused.
     pub pending_bytes_max: usize,
+    /// What it means that a batch is durable.
+    pub durability: Durability,
 }
 
 impl Default for StoreConfig {
@@ -54,6 +59,7 @@ impl Default for StoreConfig {
             journal_bytes_max: 512 << 20,
             record_bytes_max: 64 << 20,
             pending_bytes_max: 128 << 20,
+            durability: Durability::Fsync,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use journal::JournalError;
 use platform::FsError;
 
 /// A failed operation of the store.
@@ -16,6 +17,9 @@ pub enum StoreError {
     /// The file system refused.
     #[error("metrics store")]
     Fs(#[from] FsError),
+    /// The journal cannot be opened or written.
+    #[error("journal of the metrics store")]
+    Journal(#[from] JournalError),
     /// A file is not what it has to be.
     #[error("'{}' is damaged: {reason}", path.display())]
     Damaged {

@@ -5,9 +5,15 @@
 
 mod config;
 mod error;
+mod hash;
+mod head;
+mod index;
+mod pages;
 mod stats;
 mod store;
+mod varint;
 mod verify;
+mod wal;
 
 pub use config::StoreConfig;
 pub use error::StoreError;

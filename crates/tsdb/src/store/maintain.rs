@@ -1,0 +1,322 @@
+//! What the store does on its own: cutting and writing the head, merging blocks, forgetting.
+
+use std::collections::BTreeMap;
+
+use model::{Labels, MetricMetadata, SampleColumns, TimeRange, Timestamp};
+use platform::FsErrorKind;
+
+use super::blocks;
+use super::manifest::Manifest;
+use super::state::{Frozen, State};
+use super::{Store, chain};
+use crate::index::SortedLabels;
+use crate::{Maintenance, StoreError, wal};
+
+/// The span of time that one block is aligned to, in milliseconds.
+const WINDOW_MS: i64 = 24 * 3_600_000;
+/// Neighbouring windows share a block until it has this many samples, so that sparse decades are few blocks.
+const BLOCK_SAMPLES_MIN: u64 = 100_000;
+/// The head is not cut for the time that it spans while it has fewer samples.
+const CUT_SAMPLES_MIN: u64 = 100_000;
+/// How many series are copied at a time, so that writers do not wait long.
+const SERIES_PER_TURN: usize = 1_000;
+/// How many descriptions of metrics are in one record.
+const METADATA_PER_RECORD: usize = 1_000;
+
+/// What maintenance works on; whoever holds it is the only one who changes what the store consists of.
+#[derive(Debug)]
+pub(super) struct Upkeep {
+    pub(super) manifest: Manifest,
+}
+
+/// What there is to report about a store's files.
+#[derive(Debug)]
+pub(super) struct Condition {
+    pub(super) quarantined: Vec<String>,
+    pub(super) last_error: Option<String>,
+}
+
+/// Does one step and remembers how it ended.
+pub(super) fn run(store: &Store) -> Result<Maintenance, StoreError> {
+    let mut upkeep = store.upkeep.lock();
+    let mut done = Maintenance::default();
+    let result = step(store, &mut upkeep, &mut done);
+    let full = matches!(&result, Err(StoreError::Fs(error)) if error.kind == FsErrorKind::NoSpace);
+    let error = result.as_ref().err().map(|error| chain(error));
+    store.state.write().suspended = error.clone().filter(|_| full);
+    store.condition.lock().last_error = error;
+    result.map(|()| done)
+}
+
+fn step(store: &Store, upkeep: &mut Upkeep, done: &mut Maintenance) -> Result<(), StoreError> {
+    if store.journal.poisoned().is_some() {
+        resume(store)?;
+    }
+    if blocks::WRITABLE && store.state.read().frozen.is_none() && is_cut_due(store) {
+        cut(store)?;
+    }
+    if store.state.read().frozen.is_some() {
+        flush(store, upkeep, done)?;
+    }
+    expire(store, upkeep, done)?;
+    blocks::compact(store, upkeep, done)
+}
+
+/// Lets the journal go on after the disk was full.
+fn resume(store: &Store) -> Result<(), StoreError> {
+    let mut state = store.state.write();
+    store.journal.resume()?;
+    // The head has samples and series that the journal has lost; they were never acknowledged.
+    state.active.distrust_journal();
+    Ok(())
+}
+
+fn is_cut_due(store: &Store) -> bool {
+    let config = &store.config;
+    let state = store.state.read();
+    let active = &state.active;
+    if active.samples == 0 {
+        return false;
+    }
+    let span_max = config.block_range_ms.saturating_add(config.block_range_ms / 2);
+    let spanned = active.newest.saturating_sub(active.oldest) >= span_max;
+    let age = state
+        .active_since
+        .map_or_else(Default::default, |since| store.clock.monotonic().saturating_sub(since));
+    let aged = i64::try_from(age.as_millis()).unwrap_or(i64::MAX) >= span_max;
+    aged || spanned && active.samples >= CUT_SAMPLES_MIN
+        || active.sample_bytes() >= config.head_bytes_max / 2
+        || state.journal_bytes >= config.journal_bytes_max
+}
+
+/// Begins a new generation of the head.
+fn cut(store: &Store) -> Result<(), StoreError> {
+    // Most of what waits for the disk is written before writers have to wait.
+    store.journal.commit()?;
+    let mut state = store.state.write();
+    let end = store.journal.cut()?;
+    let state = &mut *state;
+    let idle = u64::from(state.index.series_count()) - state.active.active_series;
+    let forget =
+        idle > 0 && (state.series_refused || idle * 16 >= u64::from(state.index.series_count()));
+    let (next, index) = if forget {
+        let active = &state.active;
+        let next = active.successor(|series| active.has_samples(series));
+        let index = state.index.retained(|series| active.has_samples(series));
+        state.keys.clear();
+        state.fastest_labels.clear();
+        (next, Some(std::mem::replace(&mut state.index, index)))
+    } else {
+        (state.active.successor(|_| true), None)
+    };
+    let generation = std::mem::replace(&mut state.active, next);
+    tracing::info!(samples = generation.samples, series = generation.active_series, "head cut");
+    state.frozen = Some(Frozen { generation, index, end });
+    state.epoch += 1;
+    state.journal_bytes = 0;
+    state.active_since = None;
+    state.series_refused = false;
+    Ok(())
+}
+
+/// Writes the part of the head that was cut, and forgets its part of the journal.
+fn flush(store: &Store, upkeep: &mut Upkeep, done: &mut Maintenance) -> Result<(), StoreError> {
+    let Some((series, end)) = frozen_series(&store.state.read()) else { return Ok(()) };
+    let mut written = Vec::new();
+    for range in block_ranges(store, &series)? {
+        let source = FrozenSeries { store, series: &series, next: 0, range, ready: Vec::new() };
+        written.extend(blocks::write(store, upkeep, end, source)?);
+    }
+    journal_metadata(store)?;
+    done.blocks_written += written.len() as u64;
+    done.samples_flushed += written.iter().map(blocks::StoredBlock::samples).sum::<u64>();
+    let mut blocks = store.state.read().blocks.clone();
+    blocks.extend(written);
+    let manifest = Manifest { journal: end, blocks: blocks.names() };
+    manifest.write(&*store.fs, &store.dir)?;
+    upkeep.manifest = manifest;
+    let frozen = {
+        let mut state = store.state.write();
+        state.blocks = blocks;
+        state.epoch += 1;
+        state.frozen.take()
+    };
+    drop(frozen);
+    store.journal.remove_before(end)?;
+    Ok(())
+}
+
+/// Returns the series of the frozen part, ascending by labels, and where it ends in the journal.
+fn frozen_series(state: &State) -> Option<(Vec<u32>, journal::Sequence)> {
+    let frozen = state.frozen.as_ref()?;
+    let index = frozen.index.as_ref().unwrap_or(&state.index);
+    let mut series: Vec<u32> =
+        (0..index.series_count()).filter(|series| frozen.generation.has_samples(*series)).collect();
+    let order: SortedLabels = index.sort_key();
+    order.sort(&mut series);
+    Some((series, frozen.end))
+}
+
+/// Queues all descriptions of metrics again, as the part of the journal that holds them is about to be removed.
+fn journal_metadata(store: &Store) -> Result<(), StoreError> {
+    {
+        // Under the lock, so that no newer description is queued before an older one.
+        let mut state = store.state.write();
+        let all: Vec<(String, MetricMetadata)> = state
+            .metadata
+            .iter()
+            .map(|(metric, metadata)| (metric.clone(), metadata.clone()))
+            .collect();
+        for part in all.chunks(METADATA_PER_RECORD) {
+            let mut record = Vec::new();
+            wal::encode(&mut record, std::iter::empty(), part.iter(), &[]);
+            state.last_sequence = store.journal.append(&record)?;
+            state.journal_bytes += record.len() as u64;
+        }
+    }
+    store.journal.commit()?;
+    Ok(())
+}
+
+/// Divides the time that the frozen part spans among blocks.
+fn block_ranges(store: &Store, series: &[u32]) -> Result<Vec<TimeRange>, StoreError> {
+    let (oldest, newest) = {
+        let state = store.state.read();
+        let generation = state.frozen.as_ref().map(|frozen| &frozen.generation);
+        generation.map_or((0, 0), |part| (part.oldest, part.newest))
+    };
+    if window(oldest) == window(newest) {
+        return Ok(vec![TimeRange::ALL]);
+    }
+    let mut samples = BTreeMap::<i64, u64>::new();
+    let source = FrozenSeries { store, series, next: 0, range: TimeRange::ALL, ready: Vec::new() };
+    for (_, columns) in source {
+        for time in columns.timestamps() {
+            *samples.entry(window(*time)).or_default() += 1;
+        }
+    }
+    Ok(group_windows(&samples))
+}
+
+fn window(time: i64) -> i64 {
+    time.div_euclid(WINDOW_MS)
+}
+
+/// Joins neighbouring windows until each group has samples enough.
+fn group_windows(samples: &BTreeMap<i64, u64>) -> Vec<TimeRange> {
+    let start_of = |window: i64| window.saturating_mul(WINDOW_MS);
+    let mut ranges = Vec::new();
+    let mut first = None;
+    let mut sum = 0;
+    for (window, count) in samples {
+        let start = *first.get_or_insert(start_of(*window));
+        sum += count;
+        let end = start_of(*window).saturating_add(WINDOW_MS - 1);
+        let range = TimeRange::new(Timestamp::from_millis(start), Timestamp::from_millis(end));
+        if sum >= BLOCK_SAMPLES_MIN {
+            ranges.push(range);
+            (first, sum) = (None, 0);
+        } else if samples.last_key_value().map(|(last, _)| last) == Some(window) {
+            ranges.push(range);
+        }
+    }
+    ranges
+}
+
+/// The series of the frozen part with their samples within a range, ascending by labels.
+pub(super) struct FrozenSeries<'a> {
+    store: &'a Store,
+    series: &'a [u32],
+    next: usize,
+    range: TimeRange,
+    /// The next ones, the last first.
+    ready: Vec<(Labels, SampleColumns)>,
+}
+
+impl FrozenSeries<'_> {
+    /// Copies the next portion under the lock, and decompresses it without.
+    fn refill(&mut self) {
+        let end = (self.next + SERIES_PER_TURN).min(self.series.len());
+        let portion = &self.series[self.next..end];
+        self.next = end;
+        let copied: Vec<_> = {
+            let state = self.store.state.read();
+            let Some(frozen) = &state.frozen else { return };
+            let index = frozen.index.as_ref().unwrap_or(&state.index);
+            let copied = frozen.generation.snapshot(portion).into_iter();
+            copied.map(|(series, samples)| (index.labels(series), samples)).collect()
+        };
+        for (labels, samples) in copied.into_iter().rev() {
+            let mut columns = SampleColumns::new();
+            samples.read(self.range, &mut columns);
+            if !columns.is_empty() {
+                self.ready.push((labels, columns));
+            }
+        }
+    }
+}
+
+impl Iterator for FrozenSeries<'_> {
+    type Item = (Labels, SampleColumns);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.ready.is_empty() && self.next < self.series.len() {
+            self.refill();
+        }
+        self.ready.pop()
+    }
+}
+
+/// Deletes the blocks whose samples are all older than what is kept.
+fn expire(store: &Store, upkeep: &mut Upkeep, done: &mut Maintenance) -> Result<(), StoreError> {
+    let oldest = store.oldest_kept().as_millis();
+    let blocks = store.state.read().blocks.clone();
+    let (kept, expired) = blocks.split(|block| block.newest() >= oldest);
+    if expired.is_empty() {
+        return Ok(());
+    }
+    done.blocks_expired += expired.len() as u64;
+    replace(store, upkeep, kept)?;
+    blocks::remove(store, expired)
+}
+
+/// Makes `blocks` what the store consists of, beside its head.
+pub(super) fn replace(
+    store: &Store,
+    upkeep: &mut Upkeep,
+    blocks: blocks::BlockSet,
+) -> Result<(), StoreError> {
+    let manifest = Manifest { journal: upkeep.manifest.journal, blocks: blocks.names() };
+    manifest.write(&*store.fs, &store.dir)?;
+    upkeep.manifest = manifest;
+    let mut state = store.state.write();
+    state.blocks = blocks;
+    state.epoch += 1;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(samples: &[(i64, u64)], expected: &[(i64, i64)]) {
+        let groups = group_windows(&samples.iter().copied().collect());
+        let windows: Vec<(i64, i64)> = groups
+            .iter()
+            .map(|range| (window(range.start.as_millis()), window(range.end.as_millis())))
+            .collect();
+        assert_eq!(windows, expected);
+    }
+
+    #[test]
+    fn thinly_populated_windows_share_a_block() {
+        check(&[], &[]);
+        check(&[(0, 5)], &[(0, 0)]);
+        check(&[(0, 200_000), (1, 200_000)], &[(0, 0), (1, 1)]);
+        check(
+            &[(0, 1), (7_000, 1), (20_000, 99_998), (20_001, 1)],
+            &[(0, 20_000), (20_001, 20_001)],
+        );
+        check(&[(-3, 100_000), (5, 3), (9, 4)], &[(-3, -3), (5, 9)]);
+    }
+}

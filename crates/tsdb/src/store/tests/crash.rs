@@ -1,0 +1,120 @@
+//! The store on a machine that stops at any moment.
+
+use platform::SimCrash;
+
+use super::*;
+
+/// What a run of the script has attempted: batches in order, and how many of them were acknowledged.
+#[derive(Default)]
+struct Attempts {
+    batches: Vec<Vec<(&'static str, i64, f64)>>,
+    acknowledged: usize,
+}
+
+fn config() -> StoreConfig {
+    // Small enough that the script cuts the head several times.
+    StoreConfig { journal_bytes_max: 150, ..unlimited() }
+}
+
+/// Writes batches, each acknowledged before the next, with cuts, flushes and a restart between them.
+/// Stops where the machine stops.
+fn run(fs: &Arc<SimFs>, attempts: &mut Attempts) -> Option<()> {
+    let clock = SimClock::new(Timestamp::from_millis(NOW));
+    let mut store = open(fs, &clock, &config()).ok()?.0;
+    for round in 0..12 {
+        let time = NOW + round * 1_000;
+        let value = round as f64;
+        let mut batch = vec![("a", time, value), ("b,job=x", time + 1, -value)];
+        match round {
+            2 => batch.push(("a", NOW, 100.0)),
+            4 => batch.push(("c", time - 40_000_000_000, 7.0)),
+            7 => batch.push(("b,job=x", time - 1_500, 8.0)),
+            _ => {}
+        }
+        attempts.batches.push(batch.clone());
+        append_to(&store, &batch, AppendMode::AllOrNothing).ok()?;
+        store.commit().ok()?;
+        attempts.acknowledged += 1;
+        if round % 2 == 1 {
+            store.maintain().ok()?;
+        }
+        if round == 8 {
+            store.close();
+            drop(store);
+            store = open(fs, &clock, &config()).ok()?.0;
+        }
+    }
+    store.close();
+    Some(())
+}
+
+fn contents_after(batches: &[Vec<(&'static str, i64, f64)>]) -> Contents {
+    let mut contents = Contents::new();
+    for (series, time, value) in batches.iter().flatten() {
+        let samples = contents.entry(labels_of(series).to_string()).or_default();
+        samples.insert(*time, value.to_bits());
+    }
+    contents
+}
+
+/// Stops the machine at one operation after another, starts it again, and looks for everything acknowledged.
+fn check(crash: impl Fn(u64) -> SimCrash, torn: impl Fn(u64) -> Option<Arc<SimRng>>) {
+    let fs = SimFs::new();
+    let mut attempts = Attempts::default();
+    run(&fs, &mut attempts).expect("the whole script without a crash");
+    assert_eq!(attempts.acknowledged, 12);
+    let operations = fs.operations();
+    assert!(operations > 30, "{operations} operations");
+    for operation in 0..operations {
+        let fs = SimFs::new();
+        fs.crash_at(operation, torn(operation));
+        let mut attempts = Attempts::default();
+        // Closing is the last thing that is done, and tells nobody when it cannot.
+        let finished = run(&fs, &mut attempts).is_some();
+        assert!(!finished || attempts.acknowledged == 12, "no stop at operation {operation}");
+        fs.restart(&crash(operation));
+        let rig = Rig::on(fs, config());
+        let found = rig.contents();
+        // The one batch that was not acknowledged is there as a whole or not at all.
+        let allowed: Vec<Contents> = (attempts.acknowledged..=attempts.batches.len())
+            .map(|count| contents_after(&attempts.batches[..count]))
+            .collect();
+        assert!(
+            allowed.contains(&found),
+            "operation {operation}: {} of {} batches acknowledged, found {found:?}",
+            attempts.acknowledged,
+            attempts.batches.len(),
+        );
+        let samples: usize = found.values().map(BTreeMap::len).sum();
+        rig.store.maintain().expect("maintained");
+        rig.flush();
+        assert_eq!(rig.contents(), found, "operation {operation}");
+        // Each round may rewrite a few samples; nothing is counted twice for ever.
+        let counted = usize::try_from(rig.store.stats().samples).expect("few");
+        assert!(counted <= samples + 2, "operation {operation}: {counted} of {samples} samples");
+        assert_eq!(rig.reopened().contents(), found, "operation {operation}");
+    }
+}
+
+#[test]
+fn a_killed_process_loses_nothing_acknowledged() {
+    check(|_| SimCrash::Kill, |_| None);
+}
+
+#[test]
+fn a_write_torn_by_a_kill_loses_nothing_acknowledged() {
+    check(|_| SimCrash::Kill, |operation| Some(SimRng::new(operation)));
+}
+
+#[test]
+fn a_power_loss_loses_nothing_acknowledged() {
+    check(|_| SimCrash::PowerLoss, |_| None);
+}
+
+#[test]
+fn a_power_loss_that_keeps_any_part_loses_nothing_acknowledged() {
+    for seed in [0, 1_000_000] {
+        let crash = |operation| SimCrash::PowerLossTorn(SimRng::new(seed + operation));
+        check(crash, |operation| Some(SimRng::new(seed + operation)));
+    }
+}
