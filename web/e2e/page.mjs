@@ -97,7 +97,13 @@ async function explore(page) {
   await page.getByTestId("nav-explore").click();
   const editor = page.getByTestId("query-editor").locator(".cm-content");
   await editor.click({ timeout: WAIT_MS });
-  await page.keyboard.type(QUERY);
+  const half = QUERY.lastIndexOf("[");
+  await page.keyboard.type(QUERY.slice(0, half));
+  await page.keyboard.press("Delete");
+  await page.keyboard.press("Delete");
+  await page.locator(".cm-lintRange-error").first().waitFor({ timeout: WAIT_MS });
+  check(true, "a mistake is underlined while typing");
+  await page.keyboard.type(QUERY.slice(half));
   await page.getByTestId("time-range").click();
   await page.getByRole("button", { name: "5m", exact: true }).click();
   await editor.click();

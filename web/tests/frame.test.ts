@@ -5,6 +5,7 @@ import {
   continueFrame,
   countPoints,
   drawable,
+  growingStart,
   isolatedPoints,
   lastValue,
   liveGrid,
@@ -172,4 +173,14 @@ test("the last value does not come from too far back", () => {
   expect(lastValue([1, 2, null])).toBe(2);
   expect(lastValue([1, null, null], 2)).toBeNull();
   expect(lastValue([])).toBeNull();
+});
+
+test("the window of a live chart grows from a minute to its whole range", () => {
+  const grid = { startMs: 0, endMs: 300_000, stepMs: 1_000 };
+  const since = (second: number) => [toFrame([series("a", [[second, "1"]])], grid)];
+  expect(growingStart([], grid)).toBe(240);
+  expect(growingStart(since(290), grid)).toBe(240);
+  expect(growingStart(since(100), grid)).toBe(100);
+  expect(growingStart(since(0), grid)).toBe(0);
+  expect(growingStart(since(100), { ...grid, endMs: 900_000 })).toBe(0);
 });

@@ -19,7 +19,7 @@ interface LegendProps {
 /** A compact legend: values at the pointer or the latest; a click hides a series, with Alt all others. */
 export function Legend({ items, unit, hidden, onToggle }: LegendProps): React.JSX.Element {
   return (
-    <div className="legend">
+    <div className="legend" data-unit={unit}>
       {items.map((item) => (
         <button
           type="button"

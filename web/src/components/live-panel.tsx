@@ -2,7 +2,7 @@ import { useIntersection } from "@mantine/hooks";
 import { memo, useMemo, useState } from "react";
 import { type LiveFrames, useLive } from "../api/live";
 import { mutedColor, seriesColor } from "../lib/colors";
-import { lastValue } from "../lib/frame";
+import { growingStart, lastValue } from "../lib/frame";
 import type { Panel } from "../lib/live-panels";
 import { seriesName } from "../lib/names";
 import { exploreHref } from "../lib/url-state";
@@ -79,15 +79,19 @@ export const LivePanel = memo(function LivePanel(props: LivePanelProps): React.J
   const keys = all.map((line) => line.key);
   const times = data?.frames[0]?.times ?? NO_TIMES;
   const end = data?.grid.endMs ?? 0;
-  const message = error
-    ? error.message
-    : data && all.length === 0
-      ? "No data for this chart yet."
-      : undefined;
+  const start = data ? growingStart(data.frames, data.grid) : end;
+  const message = data
+    ? all.length === 0 && !error && "No data for this chart yet."
+    : (error?.message ?? "Loading");
   return (
     <section ref={ref} className={panel.wide ? "panel wide" : "panel"} aria-label={panel.title}>
       <div className="panel-head">
         <h3>{panel.title}</h3>
+        {data && error && (
+          <span className="panel-stale" title={error.message}>
+            not updating
+          </span>
+        )}
         <a
           className="panel-link"
           href={exploreHref(
@@ -107,12 +111,11 @@ export const LivePanel = memo(function LivePanel(props: LivePanelProps): React.J
           times={times}
           lines={lines}
           look={look}
-          window={{ min: (end - rangeMs) / 1_000, max: end / 1_000 }}
+          window={{ min: start, max: end / 1_000 }}
           height={HEIGHT}
           onCursor={setCursor}
         />
         {message && <div className="panel-message">{message}</div>}
-        {!data && !error && <div className="panel-message loading">Loading</div>}
       </div>
       <Legend
         items={items}

@@ -84,7 +84,7 @@ export function TimeRangePicker({ range, onChange }: TimeRangeProps): React.JSX.
     if (fixed) onChange(fixedRange(change(fixed)));
   };
   return (
-    <ActionIcon.Group>
+    <ActionIcon.Group className="range">
       <ActionIcon
         variant="default"
         size={30}

@@ -1,7 +1,14 @@
 /** Numbers with units, short enough for an axis. */
 
 /** What a number measures. */
-export type Unit = "short" | "percent" | "bytes" | "bytes-per-second" | "per-second" | "seconds";
+export type Unit =
+  | "short"
+  | "percent"
+  | "bytes"
+  | "bytes-per-second"
+  | "per-second"
+  | "seconds"
+  | "age";
 
 const SI = ["", "k", "M", "G", "T", "P", "E"];
 const BINARY = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -57,6 +64,16 @@ function seconds(value: number): string {
   return `${digits(value / 86_400, 3)} d`;
 }
 
+/** Returns how long something has lasted, in its two largest units: `3d 13h`. */
+function age(value: number): string {
+  const whole = Math.max(0, Math.floor(value));
+  if (whole < 60) return `${whole}s`;
+  if (whole < 3_600) return `${Math.floor(whole / 60)}m ${whole % 60}s`;
+  const hours = Math.floor(whole / 3_600);
+  if (hours < 24) return `${hours}h ${Math.floor((whole % 3_600) / 60)}m`;
+  return `${Math.floor(hours / 24)}d ${hours % 24}h`;
+}
+
 /** Returns a number with its unit and about three significant digits. */
 export function formatNumber(value: number | null | undefined, unit: Unit = "short"): string {
   if (value === null || value === undefined) return "–";
@@ -75,6 +92,8 @@ export function formatNumber(value: number | null | undefined, unit: Unit = "sho
       return `${short(value)}/s`;
     case "seconds":
       return seconds(value);
+    case "age":
+      return age(value);
   }
 }
 

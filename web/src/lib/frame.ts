@@ -138,6 +138,26 @@ export function lastValue(column: (number | null)[], lookback = 15): number | nu
   return null;
 }
 
+/** The least that a growing window shows. */
+const GROWING_WINDOW_MIN_MS = 60_000;
+/** Longer ranges are shown whole: who asks for a day wants to see that half of it is missing. */
+const GROWING_WINDOW_MAX_MS = 300_000;
+
+/**
+ * Returns where the window of a live chart starts, in seconds: where its data start while there is less
+ * than the grid holds, so that a young server fills its charts; never less than a minute.
+ */
+export function growingStart(frames: Frame[], grid: Grid): number {
+  if (grid.endMs - grid.startMs > GROWING_WINDOW_MAX_MS) return grid.startMs / 1_000;
+  const firsts = frames.flatMap((frame) =>
+    frame.series.map((series) => {
+      return frame.times[series.values.findIndex((value) => value !== null)] ?? Infinity;
+    }),
+  );
+  const first = Math.min(...firsts, (grid.endMs - GROWING_WINDOW_MIN_MS) / 1_000);
+  return Math.max(first, grid.startMs / 1_000);
+}
+
 /** Returns how many samples a frame has, gaps not counted. */
 export function countPoints(frame: Frame): number {
   let count = 0;

@@ -221,7 +221,7 @@ export function hostStats({ host, intervalMs }: PanelScope): Stat[] {
     {
       id: "uptime",
       title: "Uptime",
-      unit: "seconds",
+      unit: "age",
       expr: `time() - ${on("node_boot_time_seconds")}`,
     },
   ];

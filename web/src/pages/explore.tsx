@@ -28,6 +28,9 @@ const HISTORY_KEY = "tinyobs-query-history";
 /** Answers that are not shown any more are kept this long. */
 const ANSWER_KEPT_MS = 60_000;
 
+/** On a touch screen, a focused editor would bring up the keyboard over the page. */
+const FINE_POINTER = window.matchMedia("(pointer: fine)").matches;
+
 function loadHistory(): string[] {
   try {
     return parseHistory(localStorage.getItem(HISTORY_KEY));
@@ -189,6 +192,7 @@ export default function Explore(): React.JSX.Element {
           <TimeRangePicker range={state.range} onChange={(range) => show({ ...state, range })} />
           <NativeSelect
             size="xs"
+            className="refresh"
             aria-label="Refresh"
             value={String(state.refreshS)}
             data={REFRESH_CHOICES_S.map((each) => ({
@@ -222,7 +226,7 @@ export default function Explore(): React.JSX.Element {
             expr={query.expr}
             hidden={query.hidden}
             removable={state.queries.length > 1}
-            autoFocus={index === state.queries.length - 1}
+            autoFocus={FINE_POINTER && index === state.queries.length - 1}
             answer={query.expr.trim() === "" ? undefined : answerList[index]}
             error={query.expr.trim() === "" ? null : (results[index]?.error ?? null)}
             running={results[index]?.isFetching ?? false}
