@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Measures TinyObs beside VictoriaMetrics and Prometheus; arguments go to the benchmark (see --help).
+# The exposition comes from ../shared/bench when it is there, else from a node_exporter that is asked once.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+target=${CARGO_TARGET_DIR:-target}
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+exposition=../shared/bench/node_exporter.prom
+queries=bench/queries.txt
+if [ ! -f "$exposition" ]; then
+  exposition=$work/node_exporter.prom
+  prometheus-node-exporter --web.listen-address=127.0.0.1:19100 2>/dev/null & exporter=$!
+  curl -s --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:19100/metrics >"$exposition"
+  kill $exporter
+else
+  queries=../shared/bench/queries.txt
+fi
+scripts/say.sh "building the benchmark"
+cargo build --release --quiet --locked -p bench
+scripts/say.sh "measuring: about 15 minutes a round"
+"$target/release/bench" --tinyobs "$target/release/tinyobs" --exposition "$exposition" --queries "$queries" "$@"
