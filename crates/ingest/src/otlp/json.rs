@@ -18,8 +18,8 @@ const LENIENT: GeneralPurposeConfig =
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
-/// The integers that a floating-point number holds exactly.
-const EXACT: std::ops::RangeInclusive<f64> = -9_007_199_254_740_992.0..=9_007_199_254_740_992.0;
+/// Beyond what any 64-bit integer can be.
+const INTEGER_MAX: f64 = 1e20;
 
 /// Reads a value; `null` is the default.
 pub(super) fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -143,8 +143,8 @@ impl Visitor<'_> for IntegerVisitor {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Integer, E> {
-        if value.fract() != 0.0 || !EXACT.contains(&value) {
-            return Err(E::custom("number is not an exact integer"));
+        if value.fract() != 0.0 || value.abs() > INTEGER_MAX {
+            return Err(E::custom("number is not an integer"));
         }
         #[expect(clippy::cast_possible_truncation, reason = "whole, and in range")]
         Ok(Integer(value as i128))

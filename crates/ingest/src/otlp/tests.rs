@@ -289,6 +289,8 @@ fn json_may_be_spelt_in_many_ways() {
     }
     for wrong in [
         r#""asInt":1.5"#,
+        r#""asInt":1e19"#,
+        r#""asInt":1e300"#,
         r#""asInt":"x""#,
         r#""asInt":"9223372036854775808""#,
         r#""asDouble":"nan""#,
