@@ -273,15 +273,18 @@ fn samples_at(
 }
 
 fn matrix_of(rows: Vec<OwnedRow>, grid: &Grid) -> Vec<MatrixSeries> {
+    let times: Vec<i64> = (0..grid.count).map(|index| grid.time(index)).collect();
     let mut matrix: Vec<MatrixSeries> = rows
         .into_iter()
         .filter(|row| has_value(&row.values))
         .map(|row| {
             let mut points = SampleColumns::new();
-            for (index, value) in row.values.iter().enumerate() {
-                if !is_absent(*value) {
-                    points.push(grid.time(index), *value);
-                }
+            // Runs of present values are copied at once: most series have a value at every step.
+            let mut start = 0;
+            for run in row.values.split(|value| is_absent(*value)) {
+                let end = start + run.len();
+                points.extend_from_slices(&times[start..end], run);
+                start = end + 1;
             }
             MatrixSeries { labels: row.labels, points }
         })
@@ -289,3 +292,6 @@ fn matrix_of(rows: Vec<OwnedRow>, grid: &Grid) -> Vec<MatrixSeries> {
     matrix.sort_by(|left, right| left.labels.cmp(&right.labels));
     matrix
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,7 @@ mod call;
 mod duration;
 mod group;
 mod histogram;
+mod info;
 mod instant_functions;
 mod label_functions;
 mod over_time;

@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn means_survive_an_overflowing_sum() {
-        let large = 9.988465674311579e307;
+        let large = 9.9e307;
         let mut mean = KahanMean::of(large);
         mean.add(large);
         mean.add(large);

@@ -49,6 +49,7 @@ impl Evaluator<'_> {
             "histogram_quantile" => self.histogram_quantile_rows(call, grid, sink),
             "histogram_quantiles" => self.histogram_quantiles_rows(call, grid, sink),
             "histogram_fraction" => self.histogram_fraction_rows(call, grid, sink),
+            "info" => self.info_rows(call, grid, sink),
             _ if call.args.iter().any(|arg| value_type(arg) == ValueType::RangeVector) => {
                 self.range_call_rows(call, grid, sink)
             }

@@ -1,5 +1,7 @@
 //! Statistics over windows.
 
+use std::collections::VecDeque;
+
 use super::range::WindowInput;
 use crate::numeric::{self, KahanMean, KahanSum};
 
@@ -24,12 +26,12 @@ pub(super) fn mean(input: &WindowInput<'_>, out: &mut [f64]) {
 
 /// Stores the least value of each window; NaN only when there is nothing else.
 pub(super) fn min(input: &WindowInput<'_>, out: &mut [f64]) {
-    input.over_values(out, |values| values[best(values, |value, least| value < least)]);
+    extreme(input, out, |value, other| value < other);
 }
 
 /// Stores the greatest value of each window; NaN only when there is nothing else.
 pub(super) fn max(input: &WindowInput<'_>, out: &mut [f64]) {
-    input.over_values(out, |values| values[best(values, |value, greatest| value > greatest)]);
+    extreme(input, out, |value, other| value > other);
 }
 
 /// Stores the time, in seconds, of the last sample with the least value of each window.
@@ -104,6 +106,31 @@ pub(super) fn variance(values: &[f64]) -> f64 {
         squares = squares.plus(delta * (value - mean.total()));
     }
     squares.total() / count
+}
+
+/// Keeps the values that may still win in a queue, each better than all after it, so that every sample is
+/// looked at a bounded number of times however long the windows are.
+fn extreme(input: &WindowInput<'_>, out: &mut [f64], is_better: impl Fn(f64, f64) -> bool) {
+    let values = input.values;
+    let mut queue: VecDeque<usize> = VecDeque::new();
+    let mut next = 0;
+    input.windows.for_each(input.timestamps, |index, low, high| {
+        next = next.max(low);
+        while next < high {
+            let value = values[next];
+            if !value.is_nan() {
+                while queue.back().is_some_and(|last| !is_better(values[*last], value)) {
+                    queue.pop_back();
+                }
+                queue.push_back(next);
+            }
+            next += 1;
+        }
+        while queue.front().is_some_and(|first| *first < low) {
+            queue.pop_front();
+        }
+        out[index] = queue.front().map_or(f64::NAN, |first| values[*first]);
+    });
 }
 
 fn time_of_best(
