@@ -1,6 +1,6 @@
 import { lazy, Suspense, useEffect } from "react";
+import { usePath } from "./components/router";
 import { EXPLORE_PATH, Shell } from "./components/shell";
-import { usePath } from "./lib/router";
 import { Overview } from "./pages/overview";
 
 const Explore = lazy(() => import("./pages/explore"));

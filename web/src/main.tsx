@@ -10,7 +10,7 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { ApiError } from "./api/client";
 import { App } from "./app";
-import { styleNonce } from "./lib/nonce";
+import { styleNonce } from "./components/nonce";
 import { theme } from "./theme";
 
 const RETRIES_MAX = 2;

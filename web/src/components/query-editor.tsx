@@ -16,7 +16,7 @@ import {
   HTTPPrometheusClient,
 } from "@prometheus-io/codemirror-promql/dist/esm/client/prometheus.js";
 import { useEffect, useRef } from "react";
-import { styleNonce } from "../lib/nonce";
+import { styleNonce } from "./nonce";
 
 interface QueryEditorProps {
   label: string;

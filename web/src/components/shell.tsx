@@ -3,7 +3,6 @@ import { useQuery } from "@tanstack/react-query";
 import { useEffect, useState, useSyncExternalStore } from "react";
 import { health, serverVersion } from "../api/client";
 import { connection, subscribeConnection } from "../api/connection";
-import { navigate } from "../lib/router";
 import {
   AutoIcon,
   ExploreIcon,
@@ -13,6 +12,7 @@ import {
   OverviewIcon,
   SunIcon,
 } from "./icons";
+import { navigate } from "./router";
 
 /** The addresses of the two views. */
 export const OVERVIEW_PATH = "/";

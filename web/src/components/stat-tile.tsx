@@ -14,7 +14,7 @@ function level(share: number): string {
 
 /** One number that is asked for every second, with a bar where it has a limit. */
 export function StatTile({ stat }: { stat: Stat }): React.JSX.Element {
-  const { data } = useQuery({
+  const { data, error } = useQuery({
     queryKey: ["stat", stat.expr],
     queryFn: async ({ signal }) => {
       const { value } = await queryInstant(stat.expr, undefined, signal);
@@ -26,7 +26,12 @@ export function StatTile({ stat }: { stat: Stat }): React.JSX.Element {
   });
   const share = stat.limit === undefined ? undefined : Math.min(1, (data ?? 0) / stat.limit);
   return (
-    <div className="stat" data-testid={`stat-${stat.id}`}>
+    <div
+      className="stat"
+      data-testid={`stat-${stat.id}`}
+      data-stale={error !== null}
+      title={error?.message}
+    >
       <div className="stat-title">{stat.title}</div>
       <div className="stat-value">{formatNumber(data ?? null, stat.unit)}</div>
       {share === undefined || Number.isNaN(share) ? (

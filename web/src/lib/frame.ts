@@ -157,12 +157,3 @@ export function growingStart(frames: Frame[], grid: Grid): number {
   const first = Math.min(...firsts, (grid.endMs - GROWING_WINDOW_MIN_MS) / 1_000);
   return Math.max(first, grid.startMs / 1_000);
 }
-
-/** Returns how many samples a frame has, gaps not counted. */
-export function countPoints(frame: Frame): number {
-  let count = 0;
-  for (const series of frame.series) {
-    for (const value of series.values) if (value !== null) count += 1;
-  }
-  return count;
-}

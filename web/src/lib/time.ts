@@ -91,11 +91,6 @@ export function resolveRange(text: RangeText, nowMs: number): TimeRange | undefi
   return { startMs, endMs };
 }
 
-/** Returns whether a range moves with the clock. */
-export function isRelative(text: RangeText): boolean {
-  return text.from.includes("now") || text.to.includes("now");
-}
-
 /** Returns the range as fixed text, which stays the same when it is shared. */
 export function fixedRange(range: TimeRange): RangeText {
   return { from: String(Math.round(range.startMs)), to: String(Math.round(range.endMs)) };

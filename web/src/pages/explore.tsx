@@ -5,14 +5,14 @@ import { queryInstant, queryRange } from "../api/client";
 import { serverNow } from "../api/clock";
 import { CommitInput } from "../components/commit-input";
 import { type Answered, GraphView } from "../components/graph-view";
-import { HistoryIcon, ListIcon, PlayIcon, PlusIcon } from "../components/icons";
+import { HistoryIcon, LinkIcon, ListIcon, PlayIcon, PlusIcon } from "../components/icons";
 import { MetricBrowser } from "../components/metric-browser";
 import { QueryRow } from "../components/query-row";
+import { navigate, useSearch } from "../components/router";
 import { TableView } from "../components/table-view";
 import { TimeRangePicker } from "../components/time-range";
 import type { Grid } from "../lib/frame";
 import { parseHistory, remember } from "../lib/history";
-import { navigate, useSearch } from "../lib/router";
 import { chooseStep, stepProblem } from "../lib/step";
 import { fixedRange, formatDuration, parseDuration, parseTime, resolveRange } from "../lib/time";
 import {
@@ -124,6 +124,33 @@ function HistoryMenu({ history, onPick }: HistoryMenuProps): React.JSX.Element {
   );
 }
 
+/** How long the button says that the link was copied. */
+const COPIED_MS = 1_500;
+
+/** Copies the address with a fixed range, so that others see the same. */
+function CopyLink({ state, grid }: { state: ExploreState; grid: Grid }): React.JSX.Element {
+  const [copied, setCopied] = useState(false);
+  const copy = async (): Promise<void> => {
+    const search = encodeExplore({ ...state, range: fixedRange(grid) });
+    await navigator.clipboard.writeText(`${window.location.origin}/explore?${search}`);
+    setCopied(true);
+    window.setTimeout(() => setCopied(false), COPIED_MS);
+  };
+  return (
+    <Button
+      size="compact-sm"
+      variant="subtle"
+      color="gray"
+      className="copy-link"
+      leftSection={<LinkIcon size={14} />}
+      title="Copies the address of this view with its times fixed"
+      onClick={() => void copy()}
+    >
+      {copied ? "Copied" : "Copy link"}
+    </Button>
+  );
+}
+
 function refreshName(seconds: number): string {
   return seconds === 0 ? "No refresh" : `Every ${formatDuration(seconds * 1_000)}`;
 }
@@ -143,9 +170,10 @@ export default function Explore(): React.JSX.Element {
   const table = state.tab === "table";
   const results = useQueries({
     queries: state.queries.map(({ expr, hidden }) => ({
+      // The time of the run belongs to the key: a second run asks again, late samples may have come.
       queryKey: table
-        ? ["instant", expr, atMs]
-        : ["range", expr, grid?.startMs, grid?.endMs, grid?.stepMs],
+        ? ["instant", expr, atMs, runAt]
+        : ["range", expr, grid?.startMs, grid?.endMs, grid?.stepMs, runAt],
       enabled: !hidden && expr.trim() !== "" && grid !== undefined,
       gcTime: ANSWER_KEPT_MS,
       staleTime: Number.POSITIVE_INFINITY,
@@ -267,6 +295,8 @@ export default function Explore(): React.JSX.Element {
           >
             Metrics
           </Button>
+          {/* Browsers offer the clipboard on encrypted and local connections only. */}
+          {navigator.clipboard && grid && !empty && <CopyLink state={state} grid={grid} />}
         </div>
       </div>
       {empty ? (

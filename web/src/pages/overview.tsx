@@ -4,10 +4,10 @@ import { useMemo, useState } from "react";
 import { queryInstant } from "../api/client";
 import { measureClock } from "../api/clock";
 import { LivePanel } from "../components/live-panel";
+import { navigate, useSearch } from "../components/router";
 import { StatTile } from "../components/stat-tile";
 import { type Host, hostsOf } from "../lib/interval";
 import { hostPanels, hostStats, servicePanels, serviceStats } from "../lib/live-panels";
-import { navigate, useSearch } from "../lib/router";
 import { chooseStep } from "../lib/step";
 import { parseDuration } from "../lib/time";
 
