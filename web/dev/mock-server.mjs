@@ -73,7 +73,7 @@ function seriesOf(expr) {
   if (/^node_memory_Cached/.test(expr)) return one(7 * GIB, 7.4 * GIB);
   if (/^node_memory_Buffers/.test(expr)) return one(0.6 * GIB, 0.7 * GIB);
   if (/^node_memory_MemFree/.test(expr)) return one(10 * GIB, 10.6 * GIB);
-  if (/^100 \*/.test(expr)) return one(8, 70);
+  if (/^(max\()?100 \*/.test(expr)) return one(8, 70);
   if (/node_boot_time/.test(expr)) return [{ labels: {}, value: (t) => t - STARTED + 300000 }];
   if (/^node_load/.test(expr) || /node_load1/.test(expr))
     return one(0.3, 1.8, { instance: "devbox" });
