@@ -170,7 +170,7 @@ pub fn decode_otlp(format: OtlpFormat, body: &[u8]) -> Result<OtlpMetrics, OtlpE
             serde_json::from_slice(body)?
         }
     };
-    translate::translate(request)
+    translate::translate(&request)
 }
 
 /// Returns the body of the answer to a request that was taken: an `ExportMetricsServiceResponse`.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use model::{METRIC_NAME, MetricMetadata, MetricType, Sample, Timestamp, stale_nan};
+use smallvec::SmallVec;
 
 use super::message::{
     AnyValue, CUMULATIVE, DELTA, Histogram, HistogramDataPoint, KeyValue, Metric,
@@ -38,43 +39,47 @@ const BUCKETS: &str = "bounds and buckets of the histogram do not fit together";
 /// # Errors
 ///
 /// The labels of all series take too much memory.
-pub(super) fn translate(request: Request) -> Result<OtlpMetrics, OtlpError> {
+pub(super) fn translate(request: &Request) -> Result<OtlpMetrics, OtlpError> {
+    let targets: Vec<Target> = request.resource_metrics.iter().map(Target::new).collect();
     let mut translation = Translation { output: OtlpMetrics::default(), labels: Labels::default() };
-    for resource in request.resource_metrics {
-        translation.resource(resource)?;
+    for (resource, target) in request.resource_metrics.iter().zip(&targets) {
+        translation.resource(resource, target)?;
     }
     Ok(translation.output)
 }
 
-struct Translation {
+/// What was made so far, and the labels of the current data point, which borrow from the request.
+struct Translation<'a> {
     output: OtlpMetrics,
-    labels: Labels,
+    labels: Labels<'a>,
 }
 
 /// What all data points of a metric share.
-struct Family<'a> {
-    name: &'a str,
+struct Family<'n, 'a> {
+    name: &'n str,
     target: &'a Target,
 }
 
-impl Translation {
-    fn resource(&mut self, message: ResourceMetrics) -> Result<(), OtlpError> {
-        let resource = message.resource.unwrap_or_default();
-        let target = Target::new(&resource);
+impl<'a> Translation<'a> {
+    fn resource(
+        &mut self,
+        message: &'a ResourceMetrics,
+        target: &'a Target,
+    ) -> Result<(), OtlpError> {
         let mut span = None;
-        for metric in message.scope_metrics.into_iter().flat_map(|scope| scope.metrics) {
-            self.metric(&metric, &target, &mut span)?;
+        for metric in message.scope_metrics.iter().flat_map(|scope| &scope.metrics) {
+            self.metric(metric, target, &mut span)?;
         }
-        match span {
-            Some(span) => self.target_info(&resource, &target, span),
-            None => Ok(()),
+        match (&message.resource, span) {
+            (Some(resource), Some(span)) => self.target_info(resource, target, span),
+            _ => Ok(()),
         }
     }
 
     fn metric(
         &mut self,
-        metric: &Metric,
-        target: &Target,
+        metric: &'a Metric,
+        target: &'a Target,
         span: &mut Option<Span>,
     ) -> Result<(), OtlpError> {
         let (metric_type, kind) = types(metric);
@@ -146,8 +151,8 @@ impl Translation {
 
     fn number(
         &mut self,
-        family: &Family<'_>,
-        point: &NumberDataPoint,
+        family: &Family<'_, 'a>,
+        point: &'a NumberDataPoint,
     ) -> Result<Result<Timestamp, &'static str>, OtlpError> {
         self.output.exemplars += point.exemplars.len() as u64;
         let stale = point.flags & NO_RECORDED_VALUE != 0;
@@ -167,8 +172,8 @@ impl Translation {
 
     fn histogram(
         &mut self,
-        family: &Family<'_>,
-        point: &HistogramDataPoint,
+        family: &Family<'_, 'a>,
+        point: &'a HistogramDataPoint,
     ) -> Result<Result<Timestamp, &'static str>, OtlpError> {
         self.output.exemplars += point.exemplars.len() as u64;
         if !buckets_fit(point) {
@@ -199,8 +204,8 @@ impl Translation {
 
     fn summary(
         &mut self,
-        family: &Family<'_>,
-        point: &SummaryDataPoint,
+        family: &Family<'_, 'a>,
+        point: &'a SummaryDataPoint,
     ) -> Result<Result<Timestamp, &'static str>, OtlpError> {
         let at = match self.begin(family, &point.attributes, point.time_unix_nano) {
             Ok(at) => at,
@@ -219,8 +224,8 @@ impl Translation {
     /// Prepares the labels of a data point. Returns its time, or why it is refused.
     fn begin(
         &mut self,
-        family: &Family<'_>,
-        attributes: &[KeyValue],
+        family: &Family<'_, 'a>,
+        attributes: &'a [KeyValue],
         time_unix_nano: u64,
     ) -> Result<Timestamp, &'static str> {
         if family.name.is_empty() {
@@ -258,8 +263,8 @@ impl Translation {
     /// Adds the series that holds the attributes of a resource, once for every while that it was there.
     fn target_info(
         &mut self,
-        resource: &Resource,
-        target: &Target,
+        resource: &'a Resource,
+        target: &'a Target,
         span: Span,
     ) -> Result<(), OtlpError> {
         let identifying = [SERVICE_NAME, SERVICE_NAMESPACE, SERVICE_INSTANCE];
@@ -307,10 +312,11 @@ struct Target {
 }
 
 impl Target {
-    fn new(resource: &Resource) -> Self {
+    fn new(message: &ResourceMetrics) -> Self {
+        let attributes = message.resource.as_ref().map_or(&[][..], |resource| &resource.attributes);
         let text = |key: &str| {
-            let attribute = resource.attributes.iter().find(|attribute| attribute.key == key)?;
-            Some(attribute_text(attribute.value.as_ref()))
+            let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
+            Some(attribute_text(attribute.value.as_ref()).into_owned())
         };
         let job = match (text(SERVICE_NAMESPACE), text(SERVICE_NAME)) {
             (Some(namespace), Some(name)) => format!("{namespace}/{name}"),
@@ -327,54 +333,55 @@ impl Target {
 
 /// The labels that the series of a data point share, each name once.
 #[derive(Default)]
-struct Labels {
-    pairs: Vec<(String, String)>,
+struct Labels<'a> {
+    pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
-impl Labels {
+impl<'a> Labels<'a> {
     /// Replaces all labels by those of `attributes`. Values whose names become equal are joined by a semicolon, in
     /// the order of the attributes' keys. Returns false when an attribute has an empty key.
-    fn set_attributes<'a>(&mut self, attributes: impl Iterator<Item = &'a KeyValue>) -> bool {
+    fn set_attributes(&mut self, attributes: impl Iterator<Item = &'a KeyValue>) -> bool {
         self.pairs.clear();
-        let mut sorted: Vec<&KeyValue> = attributes.collect();
+        let mut sorted: SmallVec<[&KeyValue; 32]> = attributes.collect();
         sorted.sort_by(|a, b| a.key.cmp(&b.key));
         for attribute in sorted {
-            let name: Cow<'_, str> = names::label_name(&attribute.key);
+            let name = names::label_name(&attribute.key);
             if name.is_empty() {
                 return false;
             }
             let text = attribute_text(attribute.value.as_ref());
             match self.pairs.iter_mut().find(|(present, _)| *present == name) {
                 Some((_, present)) => {
+                    let present = present.to_mut();
                     present.push(';');
                     present.push_str(&text);
                 }
-                None => self.pairs.push((name.into_owned(), text)),
+                None => self.pairs.push((name, text)),
             }
         }
         true
     }
 
-    fn set_target(&mut self, target: &Target) {
+    fn set_target(&mut self, target: &'a Target) {
         for (name, value) in [("job", &target.job), ("instance", &target.instance)] {
             if !value.is_empty() {
                 self.pairs.retain(|(present, _)| present != name);
-                self.pairs.push((name.to_owned(), value.clone()));
+                self.pairs.push((name.into(), value.into()));
             }
         }
     }
 
     fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
     }
 }
 
-fn attribute_text(value: Option<&AnyValue>) -> String {
-    let mut text = String::new();
-    if let Some(value) = value {
-        value::push_text(&mut text, value);
+fn attribute_text(value: Option<&AnyValue>) -> Cow<'_, str> {
+    match value {
+        None => "".into(),
+        Some(AnyValue { string_value: Some(text), .. }) => text.into(),
+        Some(value) => value::to_text(value).into(),
     }
-    text
 }
 
 /// Returns what makes a sample at `at` of a value, or of the fact that there is none.

@@ -7,18 +7,20 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::message::{AnyValue, KeyValue};
 
-/// Appends `value` as OpenTelemetry writes it for systems that know only text: a text as it is, numbers in
+/// Returns `value` as OpenTelemetry writes it for systems that know only text: a text as it is, numbers in
 /// decimal, bytes in base64, lists and maps in JSON, nothing for no value.
-pub(super) fn push_text(text: &mut String, value: &AnyValue) {
+pub(super) fn to_text(value: &AnyValue) -> String {
+    let mut text = String::new();
     if let Some(string) = &value.string_value {
         text.push_str(string);
     } else if let Some(bytes) = &value.bytes_value {
-        STANDARD.encode_string(bytes, text);
+        STANDARD.encode_string(bytes, &mut text);
     } else if let Some(double) = value.double_value {
-        push_double(text, double);
+        push_double(&mut text, double);
     } else if !is_empty(value) {
-        push_json(text, value);
+        push_json(&mut text, value);
     }
+    text
 }
 
 fn is_empty(value: &AnyValue) -> bool {
@@ -117,9 +119,7 @@ mod tests {
 
     #[track_caller]
     fn check(value: AnyValue, expected: &str) {
-        let mut text = String::new();
-        push_text(&mut text, &value);
-        assert_eq!(text, expected);
+        assert_eq!(to_text(&value), expected);
     }
 
     #[test]
