@@ -60,7 +60,7 @@ pub enum DecompressError {
         limit: usize,
     },
     /// The body is not what its header says.
-    #[error("body is not valid {}", .compression.as_str())]
+    #[error("body is not valid {}: {source}", .compression.as_str())]
     Damaged {
         /// What it should be.
         compression: Compression,

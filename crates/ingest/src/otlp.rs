@@ -52,10 +52,10 @@ impl OtlpFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum OtlpError {
     /// The body is not protobuf, or not the right message.
-    #[error("malformed OTLP metrics request")]
+    #[error("malformed OTLP metrics request: {0}")]
     Protobuf(#[from] prost::DecodeError),
     /// The body is not JSON, or not the right message.
-    #[error("malformed OTLP metrics request")]
+    #[error("malformed OTLP metrics request: {0}")]
     Json(#[from] serde_json::Error),
     /// There are too many data points, attributes and the like.
     #[error("more than {limit} elements in one OTLP request; send less at once")]

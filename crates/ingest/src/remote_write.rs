@@ -5,7 +5,7 @@ mod oracle;
 mod v1;
 mod v2;
 
-use model::{MetricType, Sample, Timestamp, WriteBatch};
+use model::{MetricMetadata, MetricType, Sample, Timestamp, WriteBatch};
 
 use crate::arena::{ArenaFull, LabelArena};
 use crate::protobuf::{Malformed, Reader, Tag};
@@ -15,6 +15,9 @@ pub use v2::decode_remote_write_v2;
 
 /// The most samples in one request. A sample can be two bytes on the wire, and takes sixteen in memory.
 const REQUEST_SAMPLES_MAX: usize = 4 << 20;
+
+/// The most bytes that the metadata of one request may take in memory; texts in version 2.0 can be referred to often.
+const METADATA_BYTES_MAX: usize = 16 << 20;
 
 /// A decoded request.
 #[derive(Debug)]
@@ -67,6 +70,12 @@ pub enum RemoteWriteError {
         /// How many there may be.
         limit: usize,
     },
+    /// The metadata is too large.
+    #[error("the metadata of the request takes more than {limit} bytes; send less at once")]
+    TooMuchMetadata {
+        /// How large it may be, in bytes.
+        limit: usize,
+    },
     /// The label sets are too large together.
     #[error(
         "the label sets of the request take more than {limit} bytes; send fewer series at once"
@@ -86,6 +95,41 @@ impl From<ArenaFull> for RemoteWriteError {
 impl From<Malformed> for RemoteWriteError {
     fn from(Malformed { offset, reason }: Malformed) -> Self {
         Self::Malformed { offset, reason }
+    }
+}
+
+/// The metadata of a request, of limited size.
+#[derive(Debug, Default)]
+struct Metadata {
+    entries: Vec<(String, MetricMetadata)>,
+    bytes: usize,
+}
+
+impl Metadata {
+    /// Adds what is known about a metric; nothing when it has no name.
+    fn push(
+        &mut self,
+        metric: &str,
+        metric_type: MetricType,
+        [help, unit]: [&str; 2],
+    ) -> Result<(), RemoteWriteError> {
+        if metric.is_empty() {
+            return Ok(());
+        }
+        let entry = size_of::<(String, MetricMetadata)>();
+        self.bytes += entry + metric.len() + help.len() + unit.len();
+        if self.bytes > METADATA_BYTES_MAX {
+            return Err(RemoteWriteError::TooMuchMetadata { limit: METADATA_BYTES_MAX });
+        }
+        let (help, unit) = (help.to_owned(), unit.to_owned());
+        self.entries.push((metric.to_owned(), MetricMetadata { metric_type, help, unit }));
+        Ok(())
+    }
+
+    fn move_to(self, batch: &mut WriteBatch<'_>) {
+        for (metric, metadata) in self.entries {
+            batch.push_metadata(metric, metadata);
+        }
     }
 }
 

@@ -5,15 +5,15 @@
 
 #![warn(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
-use model::{LabelEncoding, LabelError, Labels, MetricMetadata, SeriesKey, WriteBatch};
+use model::{LabelEncoding, LabelError, Labels, SeriesKey, WriteBatch};
 use smallvec::SmallVec;
 
 use crate::arena::LabelArena;
 use crate::pairs::{self, Pair};
 use crate::protobuf::{Malformed, Reader, Tag};
 use crate::remote_write::{
-    REQUEST_SAMPLES_MAX, RemoteWriteError, RemoteWriteRequest, RequestCounts, metric_type,
-    read_sample,
+    Metadata, REQUEST_SAMPLES_MAX, RemoteWriteError, RemoteWriteRequest, RequestCounts,
+    metric_type, read_sample,
 };
 
 /// The encoding of a run of fields `repeated Label labels = 1`, tags included.
@@ -88,6 +88,7 @@ fn read_request<'a>(
 ) -> Result<Option<RemoteWriteRequest<'a>>, RemoteWriteError> {
     let mut batch = WriteBatch::new();
     let mut counts = RequestCounts::default();
+    let mut metadata = Metadata::default();
     let mut reader = Reader::new(body);
     while let Some(tag) = reader.tag()? {
         match tag {
@@ -102,13 +103,13 @@ fn read_request<'a>(
                 }
             }
             request::METADATA => {
-                let (metric, metadata) = read_metadata(reader.message()?)?;
-                batch.push_metadata(metric, metadata);
+                read_metadata(reader.message()?, &mut metadata)?;
                 counts.metadata += 1;
             }
             _ => reader.skip_unknown(tag, request::KNOWN)?,
         }
     }
+    metadata.move_to(&mut batch);
     Ok(Some(RemoteWriteRequest { batch, counts }))
 }
 
@@ -169,19 +170,19 @@ fn read_series<'a>(
     Ok(scattered)
 }
 
-fn read_metadata(mut message: Reader<'_>) -> Result<(String, MetricMetadata), Malformed> {
-    let mut metric = String::new();
-    let mut read = MetricMetadata::default();
+fn read_metadata(mut message: Reader<'_>, known: &mut Metadata) -> Result<(), RemoteWriteError> {
+    let (mut metric, mut help, mut unit) = ("", "", "");
+    let mut type_number = 0;
     while let Some(tag) = message.tag()? {
         match tag {
-            metadata::TYPE => read.metric_type = metric_type(message.uint32()?),
-            metadata::METRIC => message.text()?.clone_into(&mut metric),
-            metadata::HELP => message.text()?.clone_into(&mut read.help),
-            metadata::UNIT => message.text()?.clone_into(&mut read.unit),
+            metadata::TYPE => type_number = message.uint32()?,
+            metadata::METRIC => metric = message.text()?,
+            metadata::HELP => help = message.text()?,
+            metadata::UNIT => unit = message.text()?,
             _ => message.skip_unknown(tag, metadata::KNOWN)?,
         }
     }
-    Ok((metric, read))
+    known.push(metric, metric_type(type_number), [help, unit])
 }
 
 /// Copies the labels of every series into `arena`, wherever within the series they lie.
@@ -236,9 +237,12 @@ mod tests {
     use proptest::prelude::*;
     use prost::Message as _;
 
+    use model::MetricMetadata;
+
     use super::*;
+    use crate::remote_write::METADATA_BYTES_MAX;
     use crate::remote_write::oracle::{
-        Label, MetricMetadata as Metadata, Sample, TimeSeries, WriteRequest, render, render_batch,
+        Label, MetricMetadata as Described, Sample, TimeSeries, WriteRequest, render, render_batch,
         render_labels, samples, skipped,
     };
 
@@ -300,7 +304,7 @@ mod tests {
         let mut counted = series(&[("a", "1")], &[(1.0, 1)]);
         counted.exemplars = vec![vec![1], vec![]];
         counted.histograms = vec![vec![1, 2], vec![], vec![]];
-        let metadata = Metadata {
+        let metadata = Described {
             metric_type: 2,
             metric_family_name: "m".to_owned(),
             help: "h".to_owned(),
@@ -384,6 +388,25 @@ mod tests {
     }
 
     #[test]
+    fn a_request_has_a_limit_of_metadata() {
+        let entry = |help: usize| {
+            let described = Described {
+                metric_family_name: "m".to_owned(),
+                help: "x".repeat(help),
+                ..Described::default()
+            };
+            WriteRequest { timeseries: Vec::new(), metadata: vec![described] }.encode_to_vec()
+        };
+        let fixed = size_of::<(String, MetricMetadata)>() + 1;
+        let mut arena = LabelArena::new();
+        let full = entry(METADATA_BYTES_MAX - fixed);
+        assert!(decode_remote_write_v1(&full, &mut arena).is_ok());
+        let error = decode_remote_write_v1(&entry(METADATA_BYTES_MAX - fixed + 1), &mut arena)
+            .expect_err("one byte too many");
+        assert_eq!(error, RemoteWriteError::TooMuchMetadata { limit: METADATA_BYTES_MAX });
+    }
+
+    #[test]
     fn a_request_that_failed_leaves_nothing_behind() {
         let one = [0x0a, 6, 0x0a, 1, b'a', 0x12, 1, b'1'];
         let sample = [0x12, 2, 0x10, 7];
@@ -418,7 +441,7 @@ mod tests {
             },
         );
         let metadata = (any::<i32>(), ".{0,9}", ".{0,9}", ".{0,9}").prop_map(
-            |(metric_type, metric_family_name, help, unit)| Metadata {
+            |(metric_type, metric_family_name, help, unit)| Described {
                 metric_type,
                 metric_family_name,
                 help,
@@ -444,7 +467,9 @@ mod tests {
                 metadata: request.metadata.len() as u64,
             };
             prop_assert_eq!(decoded.counts, counts);
-            for ((metric, ours), theirs) in decoded.batch.metadata().iter().zip(&request.metadata) {
+            let named = request.metadata.iter().filter(|entry| !entry.metric_family_name.is_empty());
+            prop_assert_eq!(decoded.batch.metadata().len(), named.clone().count());
+            for ((metric, ours), theirs) in decoded.batch.metadata().iter().zip(named) {
                 prop_assert_eq!(metric, &theirs.metric_family_name);
                 prop_assert_eq!(&ours.help, &theirs.help);
                 prop_assert_eq!(&ours.unit, &theirs.unit);

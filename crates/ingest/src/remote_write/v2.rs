@@ -7,13 +7,13 @@
 
 use std::collections::HashSet;
 
-use model::{METRIC_NAME, MetricMetadata, Sample, WriteBatch};
+use model::{METRIC_NAME, Sample, WriteBatch};
 
 use crate::arena::LabelArena;
 use crate::protobuf::{Malformed, Reader, Tag};
 use crate::remote_write::{
-    REQUEST_SAMPLES_MAX, RemoteWriteError, RemoteWriteRequest, RequestCounts, metric_type,
-    read_sample,
+    Metadata, REQUEST_SAMPLES_MAX, RemoteWriteError, RemoteWriteRequest, RequestCounts,
+    metric_type, read_sample,
 };
 
 mod request {
@@ -63,7 +63,7 @@ pub fn decode_remote_write_v2<'a>(
         arena,
         samples: Vec::new(),
         sample_ends: Vec::new(),
-        metadata: Vec::new(),
+        metadata: Metadata::default(),
         metadata_seen: HashSet::new(),
         counts: RequestCounts::default(),
     };
@@ -93,7 +93,7 @@ struct Decoder<'a> {
     samples: Vec<Sample>,
     /// Where the samples of each label set in the arena end.
     sample_ends: Vec<usize>,
-    metadata: Vec<(&'a str, MetricMetadata)>,
+    metadata: Metadata,
     metadata_seen: HashSet<MetadataRefs>,
     counts: RequestCounts,
 }
@@ -142,7 +142,7 @@ impl<'a> Decoder<'a> {
             return Err(start.malformed("odd number of label references in the series").into());
         }
         if let Some(declared) = declared {
-            self.push_metadata(MetadataRefs { metric_ref: labels.metric_ref, ..declared });
+            self.push_metadata(MetadataRefs { metric_ref: labels.metric_ref, ..declared })?;
         }
         if self.samples.len() == samples_before {
             self.arena.drop_set();
@@ -200,23 +200,16 @@ impl<'a> Decoder<'a> {
     }
 
     /// Keeps metadata that says something, once: senders repeat it for every series of a metric.
-    fn push_metadata(&mut self, refs: MetadataRefs) {
+    fn push_metadata(&mut self, refs: MetadataRefs) -> Result<(), RemoteWriteError> {
         let says_nothing = MetadataRefs { metric_ref: refs.metric_ref, ..Default::default() };
-        if refs == says_nothing || !self.metadata_seen.insert(refs) {
-            return;
+        if refs == says_nothing || refs.metric_ref == 0 || !self.metadata_seen.insert(refs) {
+            return Ok(());
         }
         let text = |reference: u32| self.symbols.get(reference as usize).copied().unwrap_or("");
-        let metric = text(refs.metric_ref);
-        if metric.is_empty() {
-            return;
-        }
-        let metadata = MetricMetadata {
-            metric_type: metric_type(refs.type_number),
-            help: text(refs.help_ref).to_owned(),
-            unit: text(refs.unit_ref).to_owned(),
-        };
-        self.metadata.push((metric, metadata));
+        let texts = [text(refs.help_ref), text(refs.unit_ref)];
+        self.metadata.push(text(refs.metric_ref), metric_type(refs.type_number), texts)?;
         self.counts.metadata += 1;
+        Ok(())
     }
 
     fn finish(self) -> RemoteWriteRequest<'a> {
@@ -231,9 +224,7 @@ impl<'a> Decoder<'a> {
             }
             taken = *end;
         }
-        for (metric, metadata) in self.metadata {
-            batch.push_metadata(metric.to_owned(), metadata);
-        }
+        self.metadata.move_to(&mut batch);
         RemoteWriteRequest { batch, counts: self.counts }
     }
 }
@@ -272,7 +263,10 @@ mod tests {
     use proptest::prelude::*;
     use prost::Message as _;
 
+    use model::MetricMetadata;
+
     use super::*;
+    use crate::remote_write::METADATA_BYTES_MAX;
     use crate::remote_write::oracle::{
         Label, MetadataV2, RequestV2, Sample, TimeSeriesV2, render, render_batch, render_labels,
         samples, skipped,
@@ -385,6 +379,22 @@ mod tests {
         let body = request(&["", "a", &long], vec![series(&[1, 2]); 128]).encode_to_vec();
         let error = decode_remote_write_v2(&body, &mut arena).expect_err("a little over the limit");
         assert_eq!(error, RemoteWriteError::TooManyLabels { limit: LabelArena::BYTES_MAX });
+    }
+
+    #[test]
+    fn a_long_help_that_is_used_often_does_not_fill_the_memory() {
+        let help = "x".repeat(1 << 20);
+        let described = |metric_type| TimeSeriesV2 {
+            metadata: Some(MetadataV2 { metric_type, help_ref: 3, unit_ref: 0 }),
+            ..series(&[1, 2])
+        };
+        let symbols = ["", "__name__", "up", &help];
+        let body = request(&symbols, (1..=16).map(described).collect()).encode_to_vec();
+        let mut arena = LabelArena::new();
+        let error = decode_remote_write_v2(&body, &mut arena).expect_err("16 MiB and a little");
+        assert_eq!(error, RemoteWriteError::TooMuchMetadata { limit: METADATA_BYTES_MAX });
+        let body = request(&symbols, (1..=15).map(described).collect()).encode_to_vec();
+        assert!(decode_remote_write_v2(&body, &mut arena).is_ok());
     }
 
     #[test]
