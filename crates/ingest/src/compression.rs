@@ -5,6 +5,10 @@ use std::io::{self, Read};
 /// The most that is reserved before a single byte was decompressed, for encodings that do not claim a size.
 const INITIAL_BYTES_MAX: usize = 1 << 20;
 
+/// The largest window of a Zstandard frame, as a power of two of bytes: the 8 MiB that HTTP allows (RFC 9659).
+/// The decoder allocates it as soon as a frame claims it.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
@@ -91,8 +95,9 @@ pub fn decompress(
             read_limited(flate2::read::MultiGzDecoder::new(body), compression, bytes_max)
         }
         Compression::Zstd => {
-            let decoder = zstd::stream::read::Decoder::with_buffer(body)
-                .map_err(|source| DecompressError::Damaged { compression, source })?;
+            let damaged = |source| DecompressError::Damaged { compression, source };
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(body).map_err(damaged)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(damaged)?;
             read_limited(decoder, compression, bytes_max)
         }
     }
@@ -193,6 +198,16 @@ mod tests {
         // The length 2^30 - 1 as a varint, and nothing behind it.
         let body = [0xff, 0xff, 0xff, 0xff, 0x03];
         let error = decompress(Compression::Snappy, &body, 1 << 30).expect_err("a lie");
+        assert!(matches!(error, DecompressError::Damaged { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_zstd_frame_has_a_limit_of_its_window() {
+        // A frame of one empty block; its sixth byte is the window's power of two, less ten, times eight.
+        let frame = |window_log: u8| [0x28, 0xb5, 0x2f, 0xfd, 0, (window_log - 10) << 3, 1, 0, 0];
+        let window = decompress(Compression::Zstd, &frame(23), 100).expect("8 MiB");
+        assert!(window.is_empty());
+        let error = decompress(Compression::Zstd, &frame(24), 100).expect_err("16 MiB");
         assert!(matches!(error, DecompressError::Damaged { .. }), "{error}");
     }
 
