@@ -199,6 +199,8 @@ mod tests {
         let body = [0xff, 0xff, 0xff, 0xff, 0x03];
         let error = decompress(Compression::Snappy, &body, 1 << 30).expect_err("a lie");
         assert!(matches!(error, DecompressError::Damaged { .. }), "{error}");
+        // It is noticed before the memory is asked for.
+        assert!(error.to_string().ends_with("5 bytes cannot hold the 1073741823 they claim"));
     }
 
     #[test]
