@@ -30,6 +30,9 @@ mod sort;
 
 pub(crate) use selector::RawSeries;
 
+/// Most expressions within each other; a parser with a lower limit never lets this one be met.
+const DEPTH_MAX: usize = 256;
+
 /// The mark of a step without a value. No operation of ours yields these bits, and the staleness marker,
 /// which has them, means the same.
 pub(crate) const ABSENT: f64 = stale_nan();
@@ -111,6 +114,7 @@ pub(crate) struct Evaluator<'q> {
     remarks: RefCell<Remarks>,
     samples_read: Cell<u64>,
     samples_held: Cell<u64>,
+    depth: Cell<usize>,
 }
 
 impl<'q> Evaluator<'q> {
@@ -128,6 +132,7 @@ impl<'q> Evaluator<'q> {
             remarks: RefCell::default(),
             samples_read: Cell::new(0),
             samples_held: Cell::new(0),
+            depth: Cell::new(0),
         }
     }
 
@@ -174,12 +179,30 @@ impl<'q> Evaluator<'q> {
         Ok(())
     }
 
+    fn descend<T>(
+        &self,
+        evaluate: impl FnOnce() -> Result<T, QueryError>,
+    ) -> Result<T, QueryError> {
+        let depth = self.depth.get();
+        if depth >= DEPTH_MAX {
+            return Err(execution(format!("expression is nested deeper than {DEPTH_MAX} levels")));
+        }
+        self.depth.set(depth + 1);
+        let result = evaluate();
+        self.depth.set(depth);
+        result
+    }
+
     /// Pushes the rows of an instant vector into `sink`; none is without a value.
     pub(crate) fn rows(&self, expr: &Expr, grid: &Grid, sink: Sink<'_>) -> Result<(), QueryError> {
         self.cancellation.check()?;
         if grid.count == 0 {
             return Ok(());
         }
+        self.descend(|| self.rows_of(expr, grid, sink))
+    }
+
+    fn rows_of(&self, expr: &Expr, grid: &Grid, sink: Sink<'_>) -> Result<(), QueryError> {
         if grid.count > 1 && is_step_invariant(expr) {
             let single = Grid { count: 1, ..*grid };
             return self.rows(expr, &single, &mut |row| {
@@ -226,6 +249,10 @@ impl<'q> Evaluator<'q> {
     /// Returns the values of a scalar over the grid.
     pub(crate) fn scalar(&self, expr: &Expr, grid: &Grid) -> Result<Vec<f64>, QueryError> {
         self.check_grid(grid)?;
+        self.descend(|| self.scalar_of(expr, grid))
+    }
+
+    fn scalar_of(&self, expr: &Expr, grid: &Grid) -> Result<Vec<f64>, QueryError> {
         match &expr.kind {
             ExprKind::Number(value) => Ok(vec![*value; grid.count]),
             ExprKind::Paren(inner) | ExprKind::Unary(UnaryOp::Plus, inner) => {

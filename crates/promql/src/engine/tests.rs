@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ast::{
-    AggregateExpr, AggregateOp, CallExpr, DurationExpr, DurationKind, ExprKind, MatrixSelector,
-    Span, VectorSelector,
+    AggregateExpr, AggregateOp, BinaryExpr, BinaryOp, CallExpr, DurationExpr, DurationKind,
+    ExprKind, MatrixSelector, Span, UnaryOp, VectorSelector,
 };
 use crate::functions::Signature;
 
@@ -123,6 +123,16 @@ fn range_call(function: &'static str, selector: VectorSelector, range_ms: i64) -
     expr(ExprKind::Call(Box::new(CallExpr { function, args })))
 }
 
+fn sum_by(labels: &[&str], inner: Expr) -> Expr {
+    expr(ExprKind::Aggregate(Box::new(AggregateExpr {
+        op: AggregateOp::Sum,
+        expr: inner,
+        param: None,
+        without: false,
+        labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+    })))
+}
+
 fn range(start: i64, end: i64, step_ms: i64) -> QueryRange {
     QueryRange { start: Timestamp::from_millis(start), end: Timestamp::from_millis(end), step_ms }
 }
@@ -210,6 +220,28 @@ fn queries_at_the_ends_of_time_do_not_overflow() {
 }
 
 #[test]
+fn nesting_is_limited() {
+    let source = TestSource::of(&[(&[("__name__", "m")], &[(0, 1.0)])]);
+    let nested = |depth: i32| {
+        (0..depth).fold(expr(ExprKind::Vector(selector("m"))), |inner, level| match level % 3 {
+            0 => expr(ExprKind::Unary(UnaryOp::Minus, Box::new(inner))),
+            1 => sum_by(&[], inner),
+            _ => expr(ExprKind::Binary(Box::new(BinaryExpr {
+                op: BinaryOp::Add,
+                op_span: Span::default(),
+                left: inner,
+                right: expr(ExprKind::Number(1.0)),
+                return_bool: false,
+                matching: None,
+            }))),
+        })
+    };
+    assert!(matrix(&source, &nested(255), range(0, 1, 1)).is_ok());
+    let refused = matrix(&source, &nested(256), range(0, 1, 1)).expect_err("too deep");
+    assert_eq!(refused.to_string(), "expression is nested deeper than 256 levels");
+}
+
+#[test]
 fn a_cancelled_query_stops() {
     let source = TestSource::of(&[(&[("__name__", "m")], &[(0, 1.0)])]);
     let cancellation = Cancellation::never();
@@ -227,13 +259,7 @@ fn aggregations_group_by_labels_and_sort_the_answer() {
         (&[("__name__", "m"), ("g", "a"), ("i", "2")], &[(0, 2.0)]),
         (&[("__name__", "m"), ("g", "b"), ("i", "3")], &[(0, 4.0)]),
     ]);
-    let query = expr(ExprKind::Aggregate(Box::new(AggregateExpr {
-        op: AggregateOp::Sum,
-        expr: expr(ExprKind::Vector(selector("m"))),
-        param: None,
-        without: false,
-        labels: vec!["g".to_owned()],
-    })));
+    let query = sum_by(&["g"], expr(ExprKind::Vector(selector("m"))));
     let answer = matrix(&source, &query, range(0, 1, 1)).expect("valid query");
     let shown: Vec<String> = answer
         .iter()

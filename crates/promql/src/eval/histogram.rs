@@ -29,6 +29,7 @@ impl Evaluator<'_> {
         let (histograms, points) = self.histograms(buckets_arg, grid)?;
         let mut merger = Merger::default();
         for histogram in &histograms {
+            self.cancellation.check()?;
             let values = self.quantiles_of(histogram, &quantiles, grid, buckets_arg.span);
             merger.add(histogram.labels.clone(), true, values)?;
         }
@@ -56,6 +57,7 @@ impl Evaluator<'_> {
         let mut merger = Merger::default();
         for quantiles in &all_quantiles {
             for histogram in &histograms {
+                self.cancellation.check()?;
                 let values = self.quantiles_of(histogram, quantiles, grid, buckets_arg.span);
                 for (labels, values) in
                     split_by_quantile(&histogram.labels, label, quantiles, values)?
@@ -81,6 +83,7 @@ impl Evaluator<'_> {
         let (histograms, points) = self.histograms(strip_parens(argument(call, 2)?), grid)?;
         let mut merger = Merger::default();
         for histogram in &histograms {
+            self.cancellation.check()?;
             let mut values = vec![ABSENT; grid.count];
             let mut buckets = Vec::new();
             for (step, value) in values.iter_mut().enumerate() {

@@ -46,14 +46,14 @@ pub(super) fn time_of_max(input: &WindowInput<'_>, out: &mut [f64]) {
 
 /// Stores the time, in seconds, of the first sample of each window.
 pub(super) fn time_of_first(input: &WindowInput<'_>, out: &mut [f64]) {
-    input.windows.for_each(input.timestamps, |index, low, _| {
+    input.for_each(|index, low, _| {
         out[index] = input.timestamps[low] as f64 / 1000.0;
     });
 }
 
 /// Stores the time, in seconds, of the last sample of each window.
 pub(super) fn time_of_last(input: &WindowInput<'_>, out: &mut [f64]) {
-    input.windows.for_each(input.timestamps, |index, _, high| {
+    input.for_each(|index, _, high| {
         out[index] = input.timestamps[high - 1] as f64 / 1000.0;
     });
 }
@@ -73,7 +73,7 @@ pub(super) fn resets(input: &WindowInput<'_>, out: &mut [f64]) {
 /// Stores the quantile of each window; `quantiles` has one value per step.
 pub(super) fn quantile(input: &WindowInput<'_>, quantiles: &[f64], out: &mut [f64]) {
     let mut sorted = Vec::new();
-    input.windows.for_each(input.timestamps, |index, low, high| {
+    input.for_each(|index, low, high| {
         sorted.clear();
         sorted.extend_from_slice(&input.values[low..high]);
         out[index] = numeric::quantile(quantiles[index], &mut sorted);
@@ -114,7 +114,7 @@ fn extreme(input: &WindowInput<'_>, out: &mut [f64], is_better: impl Fn(f64, f64
     let values = input.values;
     let mut queue: VecDeque<usize> = VecDeque::new();
     let mut next = 0;
-    input.windows.for_each(input.timestamps, |index, low, high| {
+    input.for_each(|index, low, high| {
         next = next.max(low);
         while next < high {
             let value = values[next];
@@ -138,7 +138,7 @@ fn time_of_best(
     out: &mut [f64],
     is_better: impl Fn(f64, f64) -> bool + Copy,
 ) {
-    input.windows.for_each(input.timestamps, |index, low, high| {
+    input.for_each(|index, low, high| {
         let position = low + best(&input.values[low..high], is_better);
         out[index] = input.timestamps[position] as f64 / 1000.0;
     });
@@ -164,7 +164,7 @@ fn count_steps(input: &WindowInput<'_>, out: &mut [f64], counts: impl Fn(f64, f6
         total += u64::from(counts(pair[0], pair[1]));
         until.push(total);
     }
-    input.windows.for_each(input.timestamps, |index, low, high| {
+    input.for_each(|index, low, high| {
         out[index] = (until[high - 1] - until[low]) as f64;
     });
 }

@@ -1,5 +1,7 @@
 //! Functions that turn the windows of a range vector into values.
 
+use model::Cancellation;
+
 use super::{
     ABSENT, Evaluator, Grid, RawSeries, Row, Sink, execution, has_value, is_absent, strip_parens,
     unsupported, value_type,
@@ -9,6 +11,9 @@ use crate::annotations::Remark;
 use crate::ast::{CallExpr, Expr, Span, ValueType};
 use crate::engine::QueryError;
 use crate::eval::selector::Windows;
+
+/// After how many samples a kernel looks whether the query is cancelled.
+const UNCHECKED_SAMPLES_MAX: usize = 8192;
 
 /// What the kernels of range functions work on.
 #[derive(Debug)]
@@ -20,13 +25,31 @@ pub(super) struct WindowInput<'s> {
     pub(super) grid: &'s Grid,
     /// The scalar arguments, one value per step.
     pub(super) scalars: &'s [Vec<f64>],
+    pub(super) cancellation: &'s Cancellation,
 }
 
 impl WindowInput<'_> {
+    /// As [`Windows::for_each`], but stops once the query is cancelled; whoever made the input has to check that.
+    #[inline]
+    pub(super) fn for_each(&self, mut visit: impl FnMut(usize, usize, usize)) {
+        let mut unchecked = 0;
+        let mut is_cancelled = false;
+        self.windows.for_each(self.timestamps, |index, low, high| {
+            unchecked += high - low;
+            if unchecked > UNCHECKED_SAMPLES_MAX {
+                unchecked = 0;
+                is_cancelled = is_cancelled || self.cancellation.check().is_err();
+            }
+            if !is_cancelled {
+                visit(index, low, high);
+            }
+        });
+    }
+
     /// Stores the result of `function` over the values of each window that has any.
     #[inline]
     pub(super) fn over_values(&self, out: &mut [f64], mut function: impl FnMut(&[f64]) -> f64) {
-        self.windows.for_each(self.timestamps, |index, low, high| {
+        self.for_each(|index, low, high| {
             out[index] = function(&self.values[low..high]);
         });
     }
@@ -55,9 +78,16 @@ impl Evaluator<'_> {
             let RawSeries { labels, drop_name, timestamps, values: samples } = series;
             values.clear();
             values.resize(grid.count, ABSENT);
-            let input =
-                WindowInput { timestamps, values: samples, windows, grid, scalars: &scalars };
+            let input = WindowInput {
+                timestamps,
+                values: samples,
+                windows,
+                grid,
+                scalars: &scalars,
+                cancellation: self.cancellation,
+            };
             self.apply(name, &call.args, &input, &mut values)?;
+            self.cancellation.check()?;
             if !has_value(&values) {
                 return Ok(());
             }

@@ -19,7 +19,7 @@ pub(super) fn extrapolated<const COUNTER: bool, const PER_SECOND: bool>(
     let resets = if COUNTER { reset_positions(values) } else { Vec::new() };
     let mut resets_passed = 0;
     let range_seconds = windows.range as f64 / 1000.0;
-    windows.for_each(timestamps, |index, low, high| {
+    input.for_each(|index, low, high| {
         if high - low < 2 {
             return;
         }
@@ -62,7 +62,7 @@ pub(super) fn extrapolated<const COUNTER: bool, const PER_SECOND: bool>(
 /// Stores the change between the last two samples of each window, for counters per second.
 pub(super) fn of_last_two<const COUNTER: bool>(input: &WindowInput<'_>, out: &mut [f64]) {
     let values = input.values;
-    input.windows.for_each(input.timestamps, |index, low, high| {
+    input.for_each(|index, low, high| {
         if high - low < 2 {
             return;
         }
@@ -75,7 +75,7 @@ pub(super) fn of_last_two<const COUNTER: bool>(input: &WindowInput<'_>, out: &mu
 
 /// Stores the slope per second of the straight line through each window.
 pub(super) fn slope(input: &WindowInput<'_>, out: &mut [f64]) {
-    input.windows.for_each(input.timestamps, |index, low, high| {
+    input.for_each(|index, low, high| {
         if high - low >= 2 {
             out[index] = regression(input, low, high, input.timestamps[low]).0;
         }
@@ -87,7 +87,7 @@ pub(super) fn prediction(input: &WindowInput<'_>, out: &mut [f64]) {
     let Some(seconds) = input.scalars.first() else {
         return;
     };
-    input.windows.for_each(input.timestamps, |index, low, high| {
+    input.for_each(|index, low, high| {
         if high - low >= 2 {
             let (slope, intercept) = regression(input, low, high, input.grid.time(index));
             out[index] = slope * seconds[index] + intercept;
@@ -101,7 +101,7 @@ pub(super) fn smoothed(input: &WindowInput<'_>, out: &mut [f64]) -> Result<(), Q
         return Err(execution("double_exponential_smoothing needs two factors"));
     };
     let mut failure = None;
-    input.windows.for_each(input.timestamps, |index, low, high| {
+    input.for_each(|index, low, high| {
         for (name, factor) in [("smoothing", smoothing[index]), ("trend", trend[index])] {
             // NaN passes here, as it does in Prometheus.
             if factor <= 0.0 || factor >= 1.0 {
