@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! version            1 byte: 1
+//! numbering          which numbering of series the numbers belong to
 //! definitions        count, then for each: series number, canonical labels as a text
 //! metadata           count, then for each: metric name, type (1 byte), help, unit
 //! samples            count
@@ -13,7 +14,8 @@
 //! ```
 //!
 //! A series is defined before its first sample within each generation of the head, so what comes after a cut can be
-//! read without what came before it. A later definition of a number replaces an earlier one.
+//! read without what came before it. Each generation has a numbering of its own: where a part of the journal is lost,
+//! a number is then unknown and never taken for another series.
 
 use model::{LabelError, Labels, MetricMetadata, MetricType};
 
@@ -63,6 +65,8 @@ pub(crate) enum RecordError {
 /// A record that was read back.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Record {
+    /// Which numbering of series the numbers belong to.
+    pub(crate) numbering: u64,
     /// New meanings of series numbers.
     pub(crate) definitions: Vec<(u32, Labels)>,
     /// What is known about metrics.
@@ -74,11 +78,13 @@ pub(crate) struct Record {
 /// Writes a record to the end of `bytes`.
 pub(crate) fn encode<'a>(
     bytes: &mut Vec<u8>,
+    numbering: u64,
     definitions: impl ExactSizeIterator<Item = (u32, Labels)>,
     metadata: impl ExactSizeIterator<Item = &'a (String, MetricMetadata)>,
     samples: &[NumberedSample],
 ) {
     bytes.push(VERSION);
+    push_u64(bytes, numbering);
     push_u64(bytes, definitions.len() as u64);
     for (series, labels) in definitions {
         push_u64(bytes, u64::from(series));
@@ -120,6 +126,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
         return Err(RecordError::Version(*version));
     }
     let record = Record {
+        numbering: take_u64(&mut rest).ok_or(RecordError::Truncated("numbering"))?,
         definitions: take_definitions(&mut rest)?,
         metadata: take_metadata(&mut rest)?,
         samples: take_samples(&mut rest)?,
@@ -206,7 +213,7 @@ mod tests {
     fn encoded(record: &Record) -> Vec<u8> {
         let mut bytes = Vec::new();
         let definitions = record.definitions.iter().cloned();
-        encode(&mut bytes, definitions, record.metadata.iter(), &record.samples);
+        encode(&mut bytes, record.numbering, definitions, record.metadata.iter(), &record.samples);
         bytes
     }
 
@@ -218,6 +225,7 @@ mod tests {
             unit: String::new(),
         };
         Record {
+            numbering: 3,
             definitions: vec![(7, labels)],
             metadata: vec![("up".to_owned(), metadata)],
             samples: vec![

@@ -394,7 +394,8 @@ fn queue(
         .chain((base..).zip(scratch.new_series.iter().cloned()))
         .collect();
     let metadata = scratch.metadata.iter();
-    wal::encode(&mut scratch.record, definitions.into_iter(), metadata, &scratch.accepted);
+    let (definitions, samples) = (definitions.into_iter(), &scratch.accepted);
+    wal::encode(&mut scratch.record, state.numbering, definitions, metadata, samples);
     let (bytes, limit) = (scratch.record.len(), config.record_bytes_max);
     if bytes > limit {
         return Err(AppendError::TooLarge { bytes, limit });

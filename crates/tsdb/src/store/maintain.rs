@@ -113,6 +113,7 @@ fn cut(store: &Store) -> Result<(), StoreError> {
     tracing::info!(samples = generation.samples, series = generation.active_series, "head cut");
     state.frozen = Some(Frozen { generation, index, end });
     state.epoch += 1;
+    state.numbering = end.0;
     state.journal_bytes = 0;
     state.active_since = None;
     state.series_refused = false;
@@ -169,7 +170,7 @@ fn journal_metadata(store: &Store) -> Result<(), StoreError> {
             .collect();
         for part in all.chunks(METADATA_PER_RECORD) {
             let mut record = Vec::new();
-            wal::encode(&mut record, std::iter::empty(), part.iter(), &[]);
+            wal::encode(&mut record, state.numbering, std::iter::empty(), part.iter(), &[]);
             state.last_sequence = store.journal.append(&record)?;
             state.journal_bytes += record.len() as u64;
         }

@@ -17,6 +17,8 @@ pub(super) struct Replay<'a> {
     /// The first record that no block holds.
     start: Sequence,
     numbers: Numbers,
+    /// Samples of series whose labels were in a lost part of the journal.
+    orphans: u64,
     /// The first record that could not be read.
     failure: Option<String>,
 }
@@ -27,7 +29,7 @@ impl<'a> Replay<'a> {
         report: &'a mut RecoveryReport,
         start: Sequence,
     ) -> Self {
-        Self { state, report, start, numbers: Numbers::default(), failure: None }
+        Self { state, report, start, numbers: Numbers::default(), orphans: 0, failure: None }
     }
 
     /// Takes the next record. What blocks hold already is passed over.
@@ -45,6 +47,10 @@ impl<'a> Replay<'a> {
     }
 
     fn apply(&mut self, record: Record) -> Result<(), String> {
+        if record.numbering != self.state.numbering {
+            self.state.numbering = record.numbering;
+            self.numbers = Numbers::default();
+        }
         for (number, labels) in &record.definitions {
             let series = match self.state.index.find(labels) {
                 Some(series) => series,
@@ -54,10 +60,13 @@ impl<'a> Replay<'a> {
             self.numbers.set(*number, series);
         }
         let mut samples = record.samples;
-        for (number, _, _) in &mut samples {
+        let before = samples.len();
+        samples.retain_mut(|(number, _, _)| {
             let series = self.numbers.get(*number);
-            *number = series.ok_or_else(|| format!("series {number} was never defined"))?;
-        }
+            *number = series.unwrap_or(*number);
+            series.is_some()
+        });
+        self.orphans += (before - samples.len()) as u64;
         self.report.samples += samples.len() as u64;
         self.state.apply(&samples);
         self.state.metadata.extend(record.metadata);
@@ -73,10 +82,18 @@ impl<'a> Replay<'a> {
         if let Some(reason) = self.failure {
             return Err(reason);
         }
-        // Where the journal gives a number the same meaning as the index does, new records can go on using it.
-        for series in 0..self.state.index.series_count() {
-            let same = self.numbers.get(series) == Some(series);
-            self.state.active.set_journaled(series, same);
+        if self.orphans > 0 {
+            let lost = format!("journal: {} samples whose labels are lost", self.orphans);
+            self.report.quarantined.push(lost);
+        }
+        // When the journal numbers all series as the index does, new records can go on with its numbers.
+        if self.numbers.are_those_of_the_index() {
+            for series in 0..self.state.index.series_count() {
+                let known = self.numbers.get(series).is_some();
+                self.state.active.set_journaled(series, known);
+            }
+        } else {
+            self.state.numbering = self.state.last_sequence.0 + 1;
         }
         self.report.series = u64::from(self.state.index.series_count());
         Ok(())
@@ -99,6 +116,13 @@ impl Numbers {
             let page = page.get_or_insert_with(|| vec![UNKNOWN; PAGE].into_boxed_slice());
             page[number as usize % PAGE] = series;
         }
+    }
+
+    fn are_those_of_the_index(&self) -> bool {
+        (0..).step_by(PAGE).zip(&self.pages).all(|(first, page)| {
+            let mut entries = (first..).zip(page.iter().flat_map(|page| page.iter().copied()));
+            entries.all(|(number, series)| series == UNKNOWN || series == number)
+        })
     }
 
     fn get(&self, number: u32) -> Option<u32> {

@@ -45,6 +45,8 @@ pub(super) struct State {
     /// Changes whenever samples move from one place to another.
     pub(super) epoch: u64,
     pub(super) metadata: BTreeMap<String, MetricMetadata>,
+    /// What the numbers of series in new records belong to: the first record that could have used them.
+    pub(super) numbering: u64,
     /// The last record that was queued.
     pub(super) last_sequence: Sequence,
     /// Length of the records of the active generation, in bytes.
@@ -92,6 +94,7 @@ impl State {
             blocks: BlockSet::default(),
             epoch: 0,
             metadata: BTreeMap::new(),
+            numbering: 1,
             last_sequence: Sequence(0),
             journal_bytes: 0,
             active_since: None,

@@ -369,3 +369,32 @@ fn a_closed_store_refuses_writes_and_still_reads() {
     assert_eq!(rig.samples("a"), [(NOW, 1.0)]);
     assert!(!rig.store.wait_for_pending());
 }
+
+#[test]
+fn damage_within_the_journal_is_reported_and_the_rest_is_served() {
+    let rig = Rig::new(unlimited());
+    for samples in [[("a", NOW, 1.0), ("b", NOW, 2.0)], [("c", NOW, 3.0), ("d", NOW, 4.0)]] {
+        rig.append(&samples);
+        rig.store.commit().expect("committed");
+    }
+    let journal = Path::new("/data/metrics").join(JOURNAL_DIR);
+    let segment = rig.fs.list(&journal).expect("listed").into_iter().find(|entry| !entry.is_dir);
+    let path = journal.join(segment.expect("a segment").name);
+    let damaged_at = rig.fs.read(&path, 1 << 20).expect("read").len() - 5;
+    rig.append(&[("c", NOW + 1, 5.0), ("a", NOW + 1, 6.0)]);
+    rig.store.commit().expect("committed");
+    rig.fs.corrupt(&path, damaged_at, 0x40);
+    let rig = rig.reopened();
+    assert_eq!(rig.samples("a"), [(NOW, 1.0), (NOW + 1, 6.0)]);
+    assert_eq!(rig.samples("b"), [(NOW, 2.0)]);
+    assert_eq!(
+        rig.contents().len(),
+        2,
+        "the labels of c are lost, and it is not taken for another"
+    );
+    assert!(rig.report.quarantined.iter().any(|line| line.contains("labels are lost")));
+    assert!(rig.report.quarantined.len() > 1, "{:?}", rig.report.quarantined);
+    rig.append(&[("c", NOW + 2, 7.0)]);
+    let rig = rig.reopened();
+    assert_eq!(rig.samples("c"), [(NOW + 2, 7.0)]);
+}
