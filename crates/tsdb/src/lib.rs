@@ -3,6 +3,8 @@
 //! A log-structured merge store. The *head* holds what was received last and is covered by the journal; it is
 //! cut from time to time and written as immutable *blocks*, which compaction merges. Reads see all of it as one.
 
+mod block;
+mod compaction;
 mod config;
 mod error;
 mod hash;

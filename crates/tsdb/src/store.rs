@@ -23,11 +23,11 @@ use recover::Replay;
 use state::{REASONS, State};
 
 mod append;
-mod blocks;
+pub(crate) mod blocks;
 mod keys;
 mod maintain;
 pub(crate) mod manifest;
-mod merge;
+pub(crate) mod merge;
 mod read;
 mod recover;
 mod state;

@@ -1,35 +1,44 @@
 //! The blocks of a store.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::{Cancellation, Labels, Matcher, SampleColumns, Series, SourceError, TimeRange};
-use platform::Fs;
+use platform::{Fs, FsErrorKind};
 
-use super::Store;
-use super::maintain::Upkeep;
 use super::manifest::Manifest;
+use super::{Store, chain, maintain};
+use crate::block::{Block, BlockMeta, BlockOrigin, BlockWriter};
+use crate::compaction::{self, MergedBlocks};
 use crate::{Maintenance, RecoveryReport, StoreError};
+
+/// The folder of the blocks, one file each.
+pub(crate) const BLOCKS_DIR: &str = "blocks";
+/// The folder of blocks that could not be opened.
+const QUARANTINE_DIR: &str = "quarantine";
 
 /// A block that is served.
 #[derive(Clone, Debug)]
-pub(super) struct StoredBlock {}
+pub(super) struct StoredBlock {
+    name: String,
+    block: Block,
+}
 
 impl StoredBlock {
     pub(super) fn samples(&self) -> u64 {
-        0
+        self.block.meta().samples
     }
 
     pub(super) fn newest(&self) -> i64 {
-        0
+        self.block.meta().newest
     }
 }
 
 /// The blocks that are served, those with older writes first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BlockSet {
-    blocks: Vec<StoredBlock>,
+    blocks: Arc<Vec<StoredBlock>>,
 }
 
 /// What all blocks hold together.
@@ -41,6 +50,10 @@ pub(super) struct Summary {
 }
 
 impl BlockSet {
+    fn new(blocks: Vec<StoredBlock>) -> Self {
+        Self { blocks: Arc::new(blocks) }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.blocks.len()
     }
@@ -50,89 +63,240 @@ impl BlockSet {
     }
 
     pub(super) fn names(&self) -> Vec<String> {
-        Vec::new()
+        self.blocks.iter().map(|stored| stored.name.clone()).collect()
     }
 
     pub(super) fn extend(&mut self, blocks: Vec<StoredBlock>) {
-        self.blocks.extend(blocks);
+        Arc::make_mut(&mut self.blocks).extend(blocks);
     }
 
     pub(super) fn split(self, mut keep: impl FnMut(&StoredBlock) -> bool) -> (Self, Self) {
-        let (kept, gone) = self.blocks.into_iter().partition(|block| keep(block));
-        (Self { blocks: kept }, Self { blocks: gone })
+        let (kept, gone) = self.blocks.iter().cloned().partition(|stored| keep(stored));
+        (Self::new(kept), Self::new(gone))
     }
 
     pub(super) fn summary(&self) -> Summary {
-        Summary::default()
+        let metas = || self.blocks.iter().map(|stored| stored.block.meta());
+        let oldest = metas().map(|meta| meta.oldest).min();
+        let newest = metas().map(|meta| meta.newest).max();
+        Summary {
+            samples: metas().map(|meta| meta.samples).sum(),
+            series_max: metas().map(|meta| meta.series).max().unwrap_or(0),
+            times: oldest.zip(newest),
+        }
     }
 
+    /// Returns the matching series of each block, those with later writes first.
     pub(super) fn select(
         &self,
-        _matchers: &[Matcher],
-        _range: TimeRange,
-        _cancellation: &Cancellation,
+        matchers: &[Matcher],
+        range: TimeRange,
+        cancellation: &Cancellation,
     ) -> Result<Vec<Vec<Arc<dyn Series>>>, SourceError> {
-        Ok(Vec::new())
+        let select = |stored: &StoredBlock| {
+            let found = stored.block.select(matchers, range, cancellation)?;
+            Ok(found.into_iter().map(|series| Arc::new(series) as Arc<dyn Series>).collect())
+        };
+        self.blocks.iter().rev().map(select).collect()
     }
 
     pub(super) fn label_names(
         &self,
-        _matchers: &[Matcher],
-        _range: TimeRange,
-        _cancellation: &Cancellation,
-        _names: &mut BTreeSet<String>,
+        matchers: &[Matcher],
+        range: TimeRange,
+        cancellation: &Cancellation,
+        names: &mut BTreeSet<String>,
     ) -> Result<(), SourceError> {
-        Ok(())
+        self.blocks
+            .iter()
+            .try_for_each(|stored| stored.block.label_names(matchers, range, cancellation, names))
     }
 
     pub(super) fn label_values(
         &self,
-        _name: &str,
-        _matchers: &[Matcher],
-        _range: TimeRange,
-        _cancellation: &Cancellation,
-        _values: &mut BTreeSet<String>,
+        name: &str,
+        matchers: &[Matcher],
+        range: TimeRange,
+        cancellation: &Cancellation,
+        values: &mut BTreeSet<String>,
     ) -> Result<(), SourceError> {
-        Ok(())
+        self.blocks.iter().try_for_each(|stored| {
+            stored.block.label_values(name, matchers, range, cancellation, values)
+        })
     }
 }
 
-/// Opens the blocks that the manifest names.
+/// Opens the blocks that the manifest names, puts damaged ones aside, and removes files that it does not name.
 pub(super) fn open(
     fs: &Arc<dyn Fs>,
     dir: &Path,
-    _report: &mut RecoveryReport,
+    report: &mut RecoveryReport,
 ) -> Result<(Manifest, BlockSet), StoreError> {
-    let manifest = match Manifest::read(&**fs, dir)? {
+    let mut manifest = match Manifest::read(&**fs, dir)? {
         Some(manifest) => manifest,
         None => {
             Manifest::EMPTY.write(&**fs, dir)?;
             Manifest::EMPTY
         }
     };
-    Ok((manifest, BlockSet::default()))
+    let folder = dir.join(BLOCKS_DIR);
+    fs.create_dir_all(&folder)?;
+    for entry in fs.list(&folder)? {
+        if !manifest.blocks.contains(&entry.name) && !entry.is_dir {
+            fs.remove_file(&folder.join(&entry.name))?;
+        }
+    }
+    let mut blocks = Vec::new();
+    for name in &manifest.blocks {
+        let path = folder.join(name);
+        match Block::open(&**fs, &path) {
+            Ok(block) => blocks.push(StoredBlock { name: name.clone(), block }),
+            Err(StoreError::Fs(error)) if error.kind != FsErrorKind::NotFound => {
+                return Err(error.into());
+            }
+            Err(error) => {
+                put_aside(&**fs, dir, name)?;
+                report.quarantined.push(format!("{}: {}", path.display(), chain(&error)));
+            }
+        }
+    }
+    let blocks = BlockSet::new(blocks);
+    if blocks.len() < manifest.blocks.len() {
+        manifest.blocks = blocks.names();
+        manifest.write(&**fs, dir)?;
+    }
+    Ok((manifest, blocks))
 }
 
+/// Moves a block out of the way, so that nothing of it is lost.
+fn put_aside(fs: &dyn Fs, dir: &Path, name: &str) -> Result<(), StoreError> {
+    let path = dir.join(BLOCKS_DIR).join(name);
+    if !fs.exists(&path)? {
+        return Ok(());
+    }
+    let quarantine = dir.join(QUARANTINE_DIR);
+    fs.create_dir_all(&quarantine)?;
+    fs.rename(&path, &quarantine.join(name))?;
+    fs.sync_dir(&quarantine)?;
+    fs.sync_dir(&dir.join(BLOCKS_DIR))?;
+    Ok(())
+}
+
+/// Writes series, ascending by labels, as a block; `None` when there are none.
+/// The block belongs to the store once the manifest names it.
 pub(super) fn write(
-    _store: &Store,
-    _upkeep: &Upkeep,
-    _end: journal::Sequence,
-    _series: impl Iterator<Item = (Labels, SampleColumns)>,
+    store: &Store,
+    end: journal::Sequence,
+    series: impl Iterator<Item = (Labels, SampleColumns)>,
 ) -> Result<Option<StoredBlock>, StoreError> {
-    Err(StoreError::ReadOnly { reason: "blocks".to_owned() })
+    let origin = BlockOrigin { level: 0, journal: end.0, sources: Vec::new() };
+    write_with(store, origin, |writer| {
+        for (labels, columns) in series {
+            writer.append(&labels, &columns)?;
+        }
+        Ok(())
+    })
 }
 
-pub(super) fn remove(_store: &Store, _blocks: BlockSet) -> Result<(), StoreError> {
+fn write_with(
+    store: &Store,
+    origin: BlockOrigin,
+    fill: impl FnOnce(&mut BlockWriter) -> Result<(), StoreError>,
+) -> Result<Option<StoredBlock>, StoreError> {
+    let fs = &*store.fs;
+    let folder = store.dir.join(BLOCKS_DIR);
+    let name = next_name(fs, &folder)?;
+    let path = folder.join(&name);
+    let mut writer = BlockWriter::create(fs, &path)?;
+    let written = fill(&mut writer).and_then(|()| {
+        if writer.series() == 0 {
+            return Ok(None);
+        }
+        writer.finish(origin)?;
+        fs.sync_dir(&folder)?;
+        Ok(Some(Block::open(fs, &path)?))
+    });
+    match written {
+        Ok(Some(block)) => Ok(Some(StoredBlock { name, block })),
+        Ok(None) => {
+            fs.remove_file(&path)?;
+            Ok(None)
+        }
+        Err(error) => {
+            // A full disk needs the space; a file that stays is removed at the next start.
+            if let Err(second) = fs.remove_file(&path) {
+                tracing::warn!(error = %second, "unfinished block stays until the next start");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Returns the name after the last one: sixteen hexadecimal digits, so that names sort as the blocks were written.
+fn next_name(fs: &dyn Fs, folder: &Path) -> Result<String, StoreError> {
+    let names = fs.list(folder)?;
+    let numbers = names.iter().filter_map(|entry| u64::from_str_radix(&entry.name, 16).ok());
+    Ok(format!("{:016x}", numbers.max().map_or(1, |last| last.saturating_add(1))))
+}
+
+/// Deletes the files of blocks that the manifest does not name any more.
+pub(super) fn remove(store: &Store, blocks: &BlockSet) -> Result<(), StoreError> {
+    let folder = store.dir.join(BLOCKS_DIR);
+    for stored in blocks.blocks.iter() {
+        store.fs.remove_file(&folder.join(&stored.name))?;
+    }
+    store.fs.sync_dir(&folder)?;
     Ok(())
 }
 
+/// Merges the blocks for which it is due, once.
 pub(super) fn compact(
-    _store: &Store,
-    _upkeep: &mut Upkeep,
-    _done: &mut Maintenance,
+    store: &Store,
+    upkeep: &mut maintain::Upkeep,
+    done: &mut Maintenance,
 ) -> Result<(), StoreError> {
-    Ok(())
+    let blocks = store.state.read().blocks.clone();
+    let metas: Vec<BlockMeta> =
+        blocks.blocks.iter().map(|stored| stored.block.meta().clone()).collect();
+    let Some(chosen) = compaction::plan(&metas) else { return Ok(()) };
+    let sources: Vec<&StoredBlock> =
+        chosen.iter().filter_map(|position| blocks.blocks.get(*position)).collect();
+    let merged = merge(store, &sources)?;
+    tracing::info!(blocks = sources.len(), "blocks merged");
+    done.blocks_compacted += sources.len() as u64;
+    let mut all = Vec::new();
+    for (position, stored) in blocks.blocks.iter().enumerate() {
+        if chosen.last() == Some(&position) {
+            all.extend(merged.clone());
+        } else if !chosen.contains(&position) {
+            all.push(stored.clone());
+        }
+    }
+    let replaced = BlockSet::new(sources.into_iter().cloned().collect());
+    maintain::replace(store, upkeep, BlockSet::new(all))?;
+    remove(store, &replaced)
 }
 
-/// Whether blocks can be written yet.
-pub(super) const WRITABLE: bool = false;
+fn merge(store: &Store, sources: &[&StoredBlock]) -> Result<Option<StoredBlock>, StoreError> {
+    let metas = || sources.iter().map(|stored| stored.block.meta());
+    let origin = BlockOrigin {
+        level: metas().map(|meta| meta.level).max().unwrap_or(0).saturating_add(1),
+        journal: metas().map(|meta| meta.journal).max().unwrap_or(0),
+        sources: sources.iter().map(|stored| stored.name.clone()).collect(),
+    };
+    let folder = store.dir.join(BLOCKS_DIR);
+    let failed = |error: SourceError| unreadable(folder.clone(), &error);
+    let inputs: Vec<Block> = sources.iter().map(|stored| stored.block.clone()).collect();
+    let oldest = store.oldest_kept().as_millis();
+    let mut merged = MergedBlocks::new(&inputs, oldest).map_err(failed)?;
+    write_with(store, origin, |writer| {
+        while let Some((labels, columns)) = merged.next().map_err(failed)? {
+            writer.append(&labels, &columns)?;
+        }
+        Ok(())
+    })
+}
+
+fn unreadable(path: PathBuf, error: &SourceError) -> StoreError {
+    StoreError::Damaged { path, reason: error.to_string() }
+}

@@ -52,7 +52,7 @@ fn step(store: &Store, upkeep: &mut Upkeep, done: &mut Maintenance) -> Result<()
     if store.journal.poisoned().is_some() {
         resume(store)?;
     }
-    if blocks::WRITABLE && store.state.read().frozen.is_none() && is_cut_due(store) {
+    if store.state.read().frozen.is_none() && is_cut_due(store) {
         cut(store)?;
     }
     if store.state.read().frozen.is_some() {
@@ -126,7 +126,7 @@ fn flush(store: &Store, upkeep: &mut Upkeep, done: &mut Maintenance) -> Result<(
     let mut written = Vec::new();
     for range in block_ranges(store, &series)? {
         let source = FrozenSeries { store, series: &series, next: 0, range, ready: Vec::new() };
-        written.extend(blocks::write(store, upkeep, end, source)?);
+        written.extend(blocks::write(store, end, source)?);
     }
     journal_metadata(store)?;
     done.blocks_written += written.len() as u64;
@@ -278,7 +278,7 @@ fn expire(store: &Store, upkeep: &mut Upkeep, done: &mut Maintenance) -> Result<
     }
     done.blocks_expired += expired.len() as u64;
     replace(store, upkeep, kept)?;
-    blocks::remove(store, expired)
+    blocks::remove(store, &expired)
 }
 
 /// Makes `blocks` what the store consists of, beside its head.

@@ -78,7 +78,7 @@ pub(super) fn merge_sources(
 }
 
 /// Merges two columns; of samples at the same time that of `newer` wins.
-fn merge(mut older: SampleColumns, newer: SampleColumns) -> SampleColumns {
+pub(crate) fn merge(mut older: SampleColumns, newer: SampleColumns) -> SampleColumns {
     let (Some(last), Some(first)) = (older.timestamps().last(), newer.timestamps().first()) else {
         return if older.is_empty() { newer } else { older };
     };
