@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use journal::Sequence;
 use model::{Labels, MetricMetadata, SampleColumns, TimeRange, Timestamp};
 use platform::FsErrorKind;
 
@@ -52,12 +53,10 @@ fn step(store: &Store, upkeep: &mut Upkeep, done: &mut Maintenance) -> Result<()
     if store.journal.poisoned().is_some() {
         resume(store)?;
     }
-    if store.state.read().frozen.is_none() && is_cut_due(store) {
+    if is_cut_due(store) {
         cut(store)?;
     }
-    if store.state.read().frozen.is_some() {
-        flush(store, upkeep, done)?;
-    }
+    flush(store, upkeep, done)?;
     expire(store, upkeep, done)?;
     blocks::compact(store, upkeep, done)
 }
@@ -75,7 +74,7 @@ fn is_cut_due(store: &Store) -> bool {
     let config = &store.config;
     let state = store.state.read();
     let active = &state.active;
-    if active.samples == 0 {
+    if active.samples == 0 || state.frozen.is_some() {
         return false;
     }
     let span_max = config.block_range_ms.saturating_add(config.block_range_ms / 2);
@@ -122,7 +121,10 @@ fn cut(store: &Store) -> Result<(), StoreError> {
 
 /// Writes the part of the head that was cut, and forgets its part of the journal.
 fn flush(store: &Store, upkeep: &mut Upkeep, done: &mut Maintenance) -> Result<(), StoreError> {
-    let Some((series, end)) = frozen_series(&store.state.read()) else { return Ok(()) };
+    let Some((mut series, order, end)) = frozen_series(&store.state.read()) else {
+        return Ok(());
+    };
+    order.sort(&mut series);
     let mut written = Vec::new();
     for range in block_ranges(store, &series)? {
         let source = FrozenSeries { store, series: &series, next: 0, range, ready: Vec::new() };
@@ -147,15 +149,14 @@ fn flush(store: &Store, upkeep: &mut Upkeep, done: &mut Maintenance) -> Result<(
     Ok(())
 }
 
-/// Returns the series of the frozen part, ascending by labels, and where it ends in the journal.
-fn frozen_series(state: &State) -> Option<(Vec<u32>, journal::Sequence)> {
+/// Returns the series of the frozen part, what sorts them by labels without the lock, and where the part ends in the
+/// journal.
+fn frozen_series(state: &State) -> Option<(Vec<u32>, SortedLabels, Sequence)> {
     let frozen = state.frozen.as_ref()?;
     let index = frozen.index.as_ref().unwrap_or(&state.index);
-    let mut series: Vec<u32> =
-        (0..index.series_count()).filter(|series| frozen.generation.has_samples(*series)).collect();
-    let order: SortedLabels = index.sort_key();
-    order.sort(&mut series);
-    Some((series, frozen.end))
+    let has_samples = |series: &u32| frozen.generation.has_samples(*series);
+    let series = (0..index.series_count()).filter(has_samples).collect();
+    Some((series, index.sort_key(), frozen.end))
 }
 
 /// Queues all descriptions of metrics again, as the part of the journal that holds them is about to be removed.

@@ -64,7 +64,7 @@ fn check(crash: impl Fn(u64) -> SimCrash, torn: impl Fn(u64) -> Option<Arc<SimRn
     run(&fs, &mut attempts).expect("the whole script without a crash");
     assert_eq!(attempts.acknowledged, 12);
     let operations = fs.operations();
-    assert!(operations > 30, "{operations} operations");
+    assert!(operations > 60, "{operations} operations");
     for operation in 0..operations {
         let fs = SimFs::new();
         fs.crash_at(operation, torn(operation));

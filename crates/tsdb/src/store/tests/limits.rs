@@ -135,6 +135,23 @@ fn times_are_accepted_from_the_first_to_the_last_that_is_allowed() {
 }
 
 #[test]
+fn what_retention_does_not_keep_is_not_seen_and_then_deleted() {
+    let day_ms = 24 * 3_600_000;
+    let rig = Rig::new(StoreConfig { retention_ms: day_ms, ..StoreConfig::default() });
+    rig.append(&[("a", NOW, 1.0), ("a", NOW + 10, 2.0)]);
+    rig.flush();
+    assert_eq!(rig.store.stats().blocks, 1);
+    rig.clock.set_now(Timestamp::from_millis(NOW + day_ms + 5));
+    assert_eq!(rig.samples("a"), [(NOW + 10, 2.0)]);
+    assert_eq!(rig.store.maintain().expect("maintained").blocks_expired, 0);
+    rig.clock.set_now(Timestamp::from_millis(NOW + day_ms + 11));
+    assert!(rig.contents().is_empty());
+    assert_eq!(rig.store.maintain().expect("maintained").blocks_expired, 1);
+    let stats = rig.store.stats();
+    assert_eq!((stats.blocks, stats.samples), (0, 0));
+}
+
+#[test]
 fn without_retention_samples_of_any_age_are_kept() {
     let rig = Rig::new(unlimited());
     rig.append(&[("a", 0, 1.0), ("a", NOW, 2.0), ("b", -86_400_000, 3.0), ("c", i64::MIN, 4.0)]);
@@ -156,4 +173,38 @@ fn a_batch_that_exceeds_a_record_is_refused_whole() {
     assert_eq!(rig.store.cardinality().total_series, 0);
     rig.append(&batch[..5]);
     assert_eq!(rig.reopened().samples("a").len(), 5);
+}
+
+#[test]
+fn a_head_that_is_full_refuses_writes_until_it_is_written() {
+    let rig = Rig::new(StoreConfig { head_bytes_max: 4_000, ..unlimited() });
+    let mut stored = 0;
+    let refused = loop {
+        let value = f64::from(stored).sqrt();
+        match rig.try_append(&[("a", NOW + i64::from(stored), value)], AppendMode::Partial) {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+        rig.store.commit().expect("committed");
+    };
+    assert_eq!(refused, AppendError::Overloaded);
+    assert!(stored > 100, "{stored}");
+    let done = rig.store.maintain().expect("maintained");
+    assert_eq!(done.samples_flushed, u64::try_from(stored).expect("positive"));
+    rig.append(&[("a", NOW + i64::from(stored), 1.0)]);
+    assert_eq!(rig.samples("a").len(), usize::try_from(stored).expect("positive") + 1);
+}
+
+#[test]
+fn series_that_ended_make_room_for_new_ones() {
+    let rig = Rig::new(StoreConfig { series_max: 2, ..unlimited() });
+    rig.append(&[("a", NOW, 1.0), ("b", NOW, 1.0)]);
+    rig.flush();
+    rig.append(&[("b", NOW + 1, 1.0)]);
+    assert_eq!(rig.refused(&[("c", NOW + 1, 1.0)]).0, 1);
+    rig.flush();
+    rig.append(&[("c", NOW + 2, 1.0), ("b", NOW + 2, 2.0)]);
+    let before = rig.contents();
+    assert_eq!(before.len(), 3);
+    assert_eq!(rig.reopened().contents(), before);
 }
