@@ -1,1 +1,23 @@
-//! Placeholder.
+//! The HTTP API: routes, wire formats, limits, live updates and the embedded page.
+//!
+//! [`router`] turns the parts of the program into routes, [`serve`] puts them on a socket. What is read or evaluated
+//! runs on threads that may block, behind a [gate](ApiLimits::queries_concurrent_max); what arrives is bounded.
+//! Only this crate knows how anything is spelt in JSON.
+
+mod body;
+mod expression;
+mod failure;
+mod gate;
+mod guard;
+mod json;
+mod page;
+mod params;
+mod parts;
+mod prometheus;
+mod routes;
+mod serve;
+mod time;
+
+pub use parts::{ApiLimits, ApiParts};
+pub use routes::router;
+pub use serve::{ServeError, ServeLimits, serve};

@@ -1,0 +1,70 @@
+//! Runs work that blocks: a bounded number at a time, a bounded number waiting, cancelled when nobody waits for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::Cancellation;
+use tokio::sync::Semaphore;
+
+use crate::failure::{Failure, Kind};
+use crate::parts::App;
+
+/// Bounds how much work runs and waits.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    /// What runs and waits. Taken before `running`.
+    admitted: Arc<Semaphore>,
+    running: Arc<Semaphore>,
+}
+
+impl Gate {
+    pub(crate) fn new(concurrent_max: usize, waiting_max: usize) -> Self {
+        Self {
+            admitted: Arc::new(Semaphore::new(concurrent_max + waiting_max)),
+            running: Arc::new(Semaphore::new(concurrent_max)),
+        }
+    }
+}
+
+/// Cancels the work when the request goes away.
+struct CancelOnDrop(Cancellation);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// Runs `work` on a thread that may block, within `timeout`. Dropping the future cancels it.
+pub(crate) async fn run<T: Send + 'static>(
+    app: &Arc<App>,
+    timeout: Duration,
+    work: impl FnOnce(&App, &Cancellation) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let deadline = app.clock.monotonic().saturating_add(timeout);
+    let admitted = Arc::clone(&app.queries.admitted)
+        .try_acquire_owned()
+        .map_err(|_| Failure::overloaded("too many queries are waiting; try again later"))?;
+    let running = tokio::select! {
+        biased;
+        permit = Arc::clone(&app.queries.running).acquire_owned() => {
+            permit.map_err(|_| Failure::overloaded("the server is stopping"))?
+        }
+        () = app.clock.sleep_until(deadline) => {
+            return Err(Failure::new(Kind::Timeout, "query timed out in queue"));
+        }
+    };
+    let cancellation = Cancellation::at(Arc::clone(&app.clock), deadline);
+    let guard = CancelOnDrop(cancellation.clone());
+    let app = Arc::clone(app);
+    let result = tokio::task::spawn_blocking(move || {
+        let _permits = (admitted, running);
+        work(&app, &cancellation)
+    })
+    .await;
+    drop(guard);
+    result.unwrap_or_else(|error| {
+        tracing::error!(error = %error, "query panicked");
+        Err(Failure::new(Kind::Internal, "the query made the server fail; the log says more"))
+    })
+}
