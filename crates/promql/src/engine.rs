@@ -252,6 +252,12 @@ fn samples_at(
     expr: &Expr,
     grid: &Grid,
 ) -> Result<Vec<MatrixSeries>, QueryError> {
+    if let ExprKind::Matrix(matrix) = &strip_parens(expr).kind
+        && matrix.selector.extension.is_some()
+    {
+        let feature = "the modifier 'anchored' or 'smoothed' without a function".to_owned();
+        return Err(QueryError::Unsupported { feature });
+    }
     let mut matrix = Vec::new();
     evaluator.raw_series(expr, grid, &mut |series, _| {
         evaluator.hold(series.timestamps.len())?;

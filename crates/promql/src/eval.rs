@@ -17,6 +17,7 @@ mod aggregate;
 mod binary;
 mod call;
 mod duration;
+mod extended;
 mod group;
 mod histogram;
 mod info;

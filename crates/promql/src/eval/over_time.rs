@@ -60,14 +60,22 @@ pub(super) fn time_of_last(input: &WindowInput<'_>, out: &mut [f64]) {
 
 /// Stores how often the value changes within each window.
 pub(super) fn changes(input: &WindowInput<'_>, out: &mut [f64]) {
-    count_steps(input, out, |previous, current| {
-        current != previous && !(current.is_nan() && previous.is_nan())
-    });
+    count_steps(input, out, is_change);
 }
 
 /// Stores how often the value falls within each window.
 pub(super) fn resets(input: &WindowInput<'_>, out: &mut [f64]) {
-    count_steps(input, out, |previous, current| current < previous);
+    count_steps(input, out, is_reset);
+}
+
+/// Returns whether two neighbours differ.
+pub(super) fn is_change(previous: f64, current: f64) -> bool {
+    current != previous && !(current.is_nan() && previous.is_nan())
+}
+
+/// Returns whether the value falls.
+pub(super) fn is_reset(previous: f64, current: f64) -> bool {
+    current < previous
 }
 
 /// Stores the quantile of each window; `quantiles` has one value per step.

@@ -6,9 +6,9 @@ use super::{
     ABSENT, Evaluator, Grid, RawSeries, Row, Sink, execution, has_value, is_absent, strip_parens,
     unsupported, value_type,
 };
-use super::{over_time, rate};
+use super::{extended, over_time, rate};
 use crate::annotations::Remark;
-use crate::ast::{CallExpr, Expr, Span, ValueType};
+use crate::ast::{CallExpr, Expr, RangeExtension, Span, ValueType};
 use crate::engine::QueryError;
 use crate::eval::selector::Windows;
 
@@ -26,6 +26,8 @@ pub(super) struct WindowInput<'s> {
     /// The scalar arguments, one value per step.
     pub(super) scalars: &'s [Vec<f64>],
     pub(super) cancellation: &'s Cancellation,
+    /// How far before a window its edge may take its value from, in milliseconds.
+    pub(super) lookback_ms: i64,
 }
 
 impl WindowInput<'_> {
@@ -70,6 +72,7 @@ impl Evaluator<'_> {
             return Err(execution(format!("{name} needs a range vector")));
         };
         let range_span = strip_parens(range_arg).span;
+        let extension = extended::extension_of(name, range_arg)?;
         let scalars = self.scalar_args(&call.args, grid)?;
         let keeps_name = matches!(name, "last_over_time" | "first_over_time");
         let is_counter_rate = matches!(name, "rate" | "increase");
@@ -85,8 +88,12 @@ impl Evaluator<'_> {
                 grid,
                 scalars: &scalars,
                 cancellation: self.cancellation,
+                lookback_ms: self.config.lookback_ms,
             };
-            self.apply(name, &call.args, &input, &mut values)?;
+            match extension {
+                Some(extension) => apply_extended(name, extension, &input, &mut values),
+                None => self.apply(name, &call.args, &input, &mut values)?,
+            }
             self.cancellation.check()?;
             if !has_value(&values) {
                 return Ok(());
@@ -109,6 +116,7 @@ impl Evaluator<'_> {
         let Some(arg) = call.args.first() else {
             return Err(execution("absent_over_time needs a range vector"));
         };
+        extended::extension_of(call.function.name, arg)?;
         self.check_grid(grid)?;
         let mut values = vec![1.0; grid.count];
         self.raw_series(arg, grid, &mut |series, windows| {
@@ -201,5 +209,16 @@ impl Evaluator<'_> {
         if !suffixes.iter().any(|suffix| metric.ends_with(suffix)) {
             self.remark(Remark::PossibleNonCounter { metric: metric.to_owned() }, span);
         }
+    }
+}
+
+/// Applies one of the functions that [`extended::extension_of`] lets pass.
+fn apply_extended(name: &str, extension: RangeExtension, input: &WindowInput<'_>, out: &mut [f64]) {
+    match name {
+        "rate" => extended::change::<true, true>(input, extension, out),
+        "increase" => extended::change::<true, false>(input, extension, out),
+        "delta" => extended::change::<false, false>(input, extension, out),
+        "changes" => extended::count_steps(input, extension, out, over_time::is_change),
+        _ => extended::count_steps(input, extension, out, over_time::is_reset),
     }
 }

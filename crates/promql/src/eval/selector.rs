@@ -5,9 +5,12 @@ use std::sync::Arc;
 use model::{Labels, SampleColumns, Series, TimeRange, Timestamp};
 
 use super::{
-    ABSENT, Evaluator, Grid, Row, Sink, has_value, is_absent, strip_parens, unexpected, unsupported,
+    ABSENT, Evaluator, Grid, Row, Sink, extended, has_value, is_absent, strip_parens, unexpected,
+    unsupported,
 };
-use crate::ast::{Expr, ExprKind, MatrixSelector, SubqueryExpr, ValueType, VectorSelector};
+use crate::ast::{
+    Expr, ExprKind, MatrixSelector, RangeExtension, SubqueryExpr, ValueType, VectorSelector,
+};
 use crate::engine::QueryError;
 
 /// Windows that end at equal distances: window `i` is `(end - range, end]` with `end` at step `i`.
@@ -103,7 +106,7 @@ impl Evaluator<'_> {
         sink: Sink<'_>,
     ) -> Result<(), QueryError> {
         if selector.extension.is_some() {
-            return Err(unsupported("the modifier 'anchored' or 'smoothed'"));
+            return self.interpolated_rows(selector, grid, sink);
         }
         self.check_grid(grid)?;
         let lookback = self.config.lookback_ms;
@@ -135,6 +138,40 @@ impl Evaluator<'_> {
         Ok(())
     }
 
+    /// Pushes values interpolated between the samples around each step, up to the lookback away.
+    fn interpolated_rows(
+        &self,
+        selector: &VectorSelector,
+        grid: &Grid,
+        sink: Sink<'_>,
+    ) -> Result<(), QueryError> {
+        if selector.extension == Some(RangeExtension::Anchored) {
+            return Err(unsupported("the modifier 'anchored' without a range"));
+        }
+        self.check_grid(grid)?;
+        let lookback = self.config.lookback_ms;
+        let windows = self.windows(selector, grid, 0)?;
+        let reach = extended::reach(&windows, RangeExtension::Smoothed, lookback);
+        let range = read_range(&reach);
+        let mut columns = SampleColumns::new();
+        let mut present = (Vec::new(), Vec::new());
+        let mut values = Vec::new();
+        for series in self.select(selector, range)? {
+            columns.clear();
+            series.read(range, &mut columns)?;
+            self.count_read(columns.len())?;
+            copy_present(columns.timestamps(), columns.values(), &mut present);
+            values.clear();
+            values.resize(grid.count, ABSENT);
+            extended::interpolated(&present.0, &present.1, &reach, lookback, &mut values);
+            if has_value(&values) {
+                let labels = series.labels().clone();
+                sink(Row { labels, drop_name: false, values: &mut values })?;
+            }
+        }
+        Ok(())
+    }
+
     /// Pushes the samples of each series of a range vector; none is without samples.
     pub(crate) fn raw_series(
         &self,
@@ -155,13 +192,15 @@ impl Evaluator<'_> {
         grid: &Grid,
         sink: RawSink<'_>,
     ) -> Result<(), QueryError> {
-        if matrix.selector.extension.is_some() {
-            return Err(unsupported("the modifier 'anchored' or 'smoothed'"));
-        }
         self.check_grid(grid)?;
         let length = self.positive_duration(&matrix.range)?;
         let windows = self.windows(&matrix.selector, grid, length)?;
-        let range = read_range(&windows);
+        let range = match matrix.selector.extension {
+            Some(extension) => {
+                read_range(&extended::reach(&windows, extension, self.config.lookback_ms))
+            }
+            None => read_range(&windows),
+        };
         let mut columns = SampleColumns::new();
         let mut fresh = (Vec::new(), Vec::new());
         for series in self.select(&matrix.selector, range)? {
