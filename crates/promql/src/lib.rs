@@ -1,4 +1,9 @@
 //! PromQL over any series source.
+//!
+//! [`parse`] turns a text into a tree, and an [`Engine`] evaluates the tree at one time or at many, with
+//! Prometheus' semantics: experimental functions are on, `@` and negative offsets are allowed, metric names are
+//! removed at the end of an evaluation. Native histograms are not supported: what needs them is
+//! [`QueryError::Unsupported`].
 
 pub mod ast;
 pub mod functions;
