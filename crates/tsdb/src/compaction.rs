@@ -26,8 +26,8 @@ pub(crate) fn plan(blocks: &[BlockMeta]) -> Option<Vec<usize>> {
         let members: Vec<(usize, &BlockMeta)> =
             blocks.iter().enumerate().filter(|(_, block)| window(block.oldest) == number).collect();
         let is_over = number < newest_window;
-        let chosen = same_level(&members).or_else(|| is_over.then(|| rest(&members)).flatten())?;
-        is_in_order(blocks, &chosen).then_some(chosen)
+        let whole = || rest(&members).filter(|chosen| is_over && is_in_order(blocks, chosen));
+        same_level(blocks, &members).or_else(whole)
     })
 }
 
@@ -35,15 +35,16 @@ fn window(time: i64) -> i64 {
     time.div_euclid(WINDOW_MS)
 }
 
-/// Chooses the oldest blocks of the lowest level that has enough of them.
-fn same_level(members: &[(usize, &BlockMeta)]) -> Option<Vec<usize>> {
+/// Chooses the oldest neighbours of the lowest level that has enough of them.
+fn same_level(blocks: &[BlockMeta], members: &[(usize, &BlockMeta)]) -> Option<Vec<usize>> {
     let mut levels: Vec<u32> = members.iter().map(|(_, block)| block.level).collect();
     levels.sort_unstable();
     levels.dedup();
     levels.into_iter().find_map(|level| {
         let same = members.iter().filter(|(_, block)| block.level == level);
-        let chosen: Vec<usize> = same.map(|(position, _)| *position).take(FAN_IN).collect();
-        (chosen.len() == FAN_IN).then_some(chosen)
+        let same: Vec<usize> = same.map(|(position, _)| *position).collect();
+        let chosen = same.windows(FAN_IN).find(|chosen| is_in_order(blocks, chosen));
+        chosen.map(<[usize]>::to_vec)
     })
 }
 
@@ -111,5 +112,102 @@ impl MergedBlocks {
             *head = block.series_at(*number)?;
         }
         Ok(Some((labels, merged)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use model::Cancellation;
+    use platform::SimFs;
+
+    use super::*;
+    use crate::block::{BlockOrigin, BlockWriter};
+
+    fn meta(level: u32, hours: (i64, i64), samples: u64) -> BlockMeta {
+        let (oldest, newest) = (hours.0 * 3_600_000, hours.1 * 3_600_000 - 1);
+        BlockMeta { level, oldest, newest, samples, ..BlockMeta::default() }
+    }
+
+    fn check(blocks: &[BlockMeta], expected: Option<&[usize]>) {
+        assert_eq!(plan(blocks).as_deref(), expected);
+    }
+
+    #[test]
+    fn four_blocks_of_a_level_are_merged() {
+        let mut blocks: Vec<_> = (0..3).map(|n| meta(0, (n * 2, n * 2 + 2), 10)).collect();
+        check(&[], None);
+        check(&blocks, None);
+        blocks.push(meta(0, (6, 8), 10));
+        check(&blocks, Some(&[0, 1, 2, 3]));
+        blocks[0].level = 1;
+        check(&blocks, None);
+        blocks.push(meta(0, (8, 10), 10));
+        check(&blocks, Some(&[1, 2, 3, 4]));
+        blocks[2].level = 1;
+        blocks.extend((5..8).map(|n| meta(0, (n * 2, n * 2 + 2), 10)));
+        check(&blocks, Some(&[3, 4, 5, 6]));
+    }
+
+    #[test]
+    fn the_rest_is_merged_once_the_window_is_over() {
+        let mut blocks = vec![meta(1, (0, 8), 100), meta(1, (8, 16), 100), meta(0, (16, 24), 20)];
+        check(&blocks, None);
+        blocks.push(meta(0, (24, 26), 10));
+        check(&blocks, Some(&[0, 1, 2]));
+    }
+
+    #[test]
+    fn a_large_block_is_not_written_again_for_a_few_late_samples() {
+        let next_day = meta(0, (24, 26), 10);
+        check(&[meta(2, (0, 24), 100), next_day.clone(), meta(0, (3, 4), 24)], None);
+        check(&[meta(2, (0, 24), 100), next_day, meta(0, (3, 4), 25)], Some(&[0, 2]));
+    }
+
+    #[test]
+    fn blocks_do_not_overtake_others_of_the_same_time() {
+        let blocks = [meta(2, (0, 24), 50), meta(0, (20, 26), 10), meta(0, (-3, 27), 10)];
+        check(&blocks, None);
+        let late = [meta(2, (0, 24), 50), meta(0, (-30, 3), 1), meta(0, (5, 6), 50)];
+        check(&[late.as_slice(), &[meta(0, (30, 31), 1)]].concat(), None);
+    }
+
+    fn block(fs: &SimFs, path: &str, series: &[(&str, &[(i64, f64)])]) -> Block {
+        let mut writer = BlockWriter::create(fs, Path::new(path)).expect("created");
+        for (name, samples) in series {
+            let mut columns = SampleColumns::new();
+            samples.iter().for_each(|(time, value)| columns.push(*time, *value));
+            let labels = Labels::from_pairs([("__name__", *name)]).expect("valid");
+            writer.append(&labels, &columns).expect("appended");
+        }
+        writer.finish(BlockOrigin::default()).expect("finished");
+        Block::open(fs, Path::new(path)).expect("opened")
+    }
+
+    #[test]
+    fn series_are_joined_and_the_later_block_wins() {
+        let fs = SimFs::new();
+        let inputs = [
+            block(&fs, "/1", &[("a", &[(1, 1.0), (3, 3.0)]), ("b", &[(0, 0.0)])]),
+            block(&fs, "/2", &[("a", &[(3, 9.0), (4, 4.0)]), ("c", &[(7, 7.0)])]),
+        ];
+        let mut merged = MergedBlocks::new(&inputs, 1).expect("begun");
+        let mut found = Vec::new();
+        while let Some((labels, columns)) = merged.next().expect("read") {
+            let samples = columns.iter().map(|s| (s.timestamp.as_millis(), s.value));
+            found.push((
+                labels.metric_name().unwrap_or_default().to_owned(),
+                samples.collect::<Vec<_>>(),
+            ));
+        }
+        let expected = [
+            ("a".to_owned(), vec![(1, 1.0), (3, 9.0), (4, 4.0)]),
+            ("b".to_owned(), vec![]),
+            ("c".to_owned(), vec![(7, 7.0)]),
+        ];
+        assert_eq!(found, expected);
+        let all = inputs[0].select(&[], TimeRange::ALL, &Cancellation::never());
+        assert_eq!(all.expect("selected").len(), 2);
     }
 }

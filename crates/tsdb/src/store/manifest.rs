@@ -9,9 +9,9 @@
 //! checksum 1a2b3c4d
 //! ```
 //!
-//! `journal` is the first record that no block holds; `block` names a folder below `blocks/`, oldest first;
+//! `journal` is the first record that no block holds; `block` names a file below `blocks/`, oldest first;
 //! `checksum` is the CRC-32C of all lines before it, in hexadecimal. It is replaced as a whole, which is what makes a
-//! flush or a compaction happen or not happen: folders of blocks that it does not name are leftovers.
+//! flush or a compaction happen or not happen: blocks that it does not name are leftovers.
 
 use std::path::Path;
 
