@@ -2,6 +2,7 @@
 
 use crate::ast::Span;
 use crate::numeric::{format_general, format_two_digits};
+use crate::parser::line_and_column;
 use crate::time::format_rfc3339;
 
 /// Most different remarks that one query remembers.
@@ -150,7 +151,7 @@ impl Remarks {
     pub(crate) fn finish(self, text: &str, count_max: usize) -> Annotations {
         let mut annotations = Annotations::default();
         for (remark, span) in self.entries {
-            let (line, column) = position(text, span);
+            let (line, column) = line_and_column(text, span.start);
             let list = if remark.is_warning() {
                 &mut annotations.warnings
             } else {
@@ -169,15 +170,6 @@ impl Remarks {
         }
         annotations
     }
-}
-
-/// Returns line and column, both from 1, of where `span` begins; columns count bytes.
-fn position(text: &str, span: Span) -> (usize, usize) {
-    let start = usize::try_from(span.start).unwrap_or(usize::MAX).min(text.len());
-    let before = text.as_bytes().get(..start).unwrap_or_default();
-    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |index| index + 1);
-    (line, start - line_start + 1)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use model::{Cancellation, Labels, SampleColumns, SeriesSource, SourceError, Time
 use crate::ast::{Expr, ExprKind, ValueType};
 use crate::eval::{
     Evaluator, Grid, OwnedRow, QueryTimes, duplicate_labelset, has_value, is_absent, settle,
-    strip_parens, value_type, without_metric_identity,
+    strip_parens, without_metric_identity,
 };
 use crate::value::{MatrixSeries, QueryOutcome, QueryValue, VectorSample};
 
@@ -139,7 +139,7 @@ impl Engine {
         let times = QueryTimes { start: time, end: time, step: 0 };
         let evaluator = Evaluator::new(source, &self.config, times, cancellation);
         let grid = Grid::at(time);
-        let value = match value_type(expr) {
+        let value = match expr.value_type() {
             ValueType::Scalar => {
                 let value = evaluator.scalar(expr, &grid)?.first().copied().unwrap_or(f64::NAN);
                 QueryValue::Scalar { timestamp: at, value }
@@ -173,7 +173,7 @@ impl Engine {
             step: range.step_ms,
         };
         let evaluator = Evaluator::new(source, &self.config, times, cancellation);
-        let rows = match value_type(expr) {
+        let rows = match expr.value_type() {
             ValueType::Scalar => {
                 let values = evaluator.scalar(expr, &grid)?;
                 vec![OwnedRow { labels: Labels::empty(), drop_name: false, values }]

@@ -370,26 +370,6 @@ pub(crate) fn strip_parens(mut expr: &Expr) -> &Expr {
     expr
 }
 
-/// Returns what an expression evaluates to.
-pub(crate) fn value_type(expr: &Expr) -> ValueType {
-    match &expr.kind {
-        ExprKind::Number(_) => ValueType::Scalar,
-        ExprKind::String(_) => ValueType::String,
-        ExprKind::Paren(inner) | ExprKind::Unary(_, inner) => value_type(inner),
-        ExprKind::Binary(binary) => {
-            let is_scalar = |side| value_type(side) == ValueType::Scalar;
-            if is_scalar(&binary.left) && is_scalar(&binary.right) {
-                ValueType::Scalar
-            } else {
-                ValueType::InstantVector
-            }
-        }
-        ExprKind::Aggregate(_) | ExprKind::Vector(_) => ValueType::InstantVector,
-        ExprKind::Call(call) => call.function.returns,
-        ExprKind::Matrix(_) | ExprKind::Subquery(_) => ValueType::RangeVector,
-    }
-}
-
 /// Returns whether an expression has the same value at all times, because `@` pins all that it reads.
 fn is_step_invariant(expr: &Expr) -> bool {
     match &expr.kind {
@@ -425,5 +405,5 @@ pub(crate) fn duplicate_labelset() -> QueryError {
 
 /// The parser checks types; a tree made otherwise gets an error, not a panic.
 pub(crate) fn unexpected(expr: &Expr, expected: ValueType) -> QueryError {
-    execution(format!("expected {}, got {}", expected.as_str(), value_type(expr).as_str()))
+    execution(format!("expected {}, got {}", expected.as_str(), expr.value_type().as_str()))
 }

@@ -53,7 +53,8 @@ impl fmt::Display for ParseError {
 
 impl std::error::Error for ParseError {}
 
-fn line_and_column(query: &str, position: u32) -> (usize, usize) {
+/// Returns line and column, both from 1, of a position; columns count bytes.
+pub(crate) fn line_and_column(query: &str, position: u32) -> (usize, usize) {
     let before = query.as_bytes().get(..position as usize).unwrap_or(query.as_bytes());
     let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
     let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);

@@ -3,9 +3,7 @@
 use model::Labels;
 
 use super::group::Grouping;
-use super::{
-    ABSENT, Evaluator, Grid, Row, Sink, execution, has_value, is_absent, unsupported, value_type,
-};
+use super::{ABSENT, Evaluator, Grid, Row, Sink, execution, has_value, is_absent, unsupported};
 use crate::ast::{BinaryExpr, BinaryOp, Expr, ValueType, VectorMatching};
 use crate::engine::QueryError;
 
@@ -24,7 +22,7 @@ impl Evaluator<'_> {
             let operator = binary.op.as_str();
             return Err(unsupported(format!("the operator '{operator}' on native histograms")));
         }
-        let is_scalar = |side: &Expr| value_type(side) == ValueType::Scalar;
+        let is_scalar = |side: &Expr| side.value_type() == ValueType::Scalar;
         match (is_scalar(&binary.left), is_scalar(&binary.right)) {
             (true, true) => Err(execution("expected instant vector, got scalar")),
             (false, true) => {

@@ -4,7 +4,7 @@ use model::Labels;
 
 use super::{
     ABSENT, Evaluator, Grid, Row, Sink, execution, has_value, instant_functions, is_absent,
-    map_present, strip_parens, unsupported, value_type,
+    map_present, strip_parens, unsupported,
 };
 use crate::ast::{CallExpr, Expr, ExprKind, Span, ValueType};
 use crate::engine::QueryError;
@@ -50,7 +50,7 @@ impl Evaluator<'_> {
             "histogram_quantiles" => self.histogram_quantiles_rows(call, grid, sink),
             "histogram_fraction" => self.histogram_fraction_rows(call, grid, sink),
             "info" => self.info_rows(call, grid, sink),
-            _ if call.args.iter().any(|arg| value_type(arg) == ValueType::RangeVector) => {
+            _ if call.args.iter().any(|arg| arg.value_type() == ValueType::RangeVector) => {
                 self.range_call_rows(call, grid, sink)
             }
             _ => Err(unsupported(format!("the function '{name}'"))),

@@ -4,7 +4,7 @@ use model::Cancellation;
 
 use super::{
     ABSENT, Evaluator, Grid, RawSeries, Row, Sink, execution, has_value, is_absent, strip_parens,
-    unsupported, value_type,
+    unsupported,
 };
 use super::{extended, over_time, rate};
 use crate::annotations::Remark;
@@ -67,7 +67,7 @@ impl Evaluator<'_> {
     ) -> Result<(), QueryError> {
         let name = call.function.name;
         let Some(range_arg) =
-            call.args.iter().find(|arg| value_type(arg) == ValueType::RangeVector)
+            call.args.iter().find(|arg| arg.value_type() == ValueType::RangeVector)
         else {
             return Err(execution(format!("{name} needs a range vector")));
         };
@@ -137,7 +137,7 @@ impl Evaluator<'_> {
         grid: &Grid,
     ) -> Result<Vec<Vec<f64>>, QueryError> {
         args.iter()
-            .filter(|arg| value_type(arg) == ValueType::Scalar)
+            .filter(|arg| arg.value_type() == ValueType::Scalar)
             .map(|arg| self.scalar(arg, grid))
             .collect()
     }
