@@ -12,6 +12,7 @@ use platform::{FsOperation, SimClock, SimFs, SimRng};
 use super::*;
 
 mod crash;
+mod damage;
 mod limits;
 mod oracle;
 

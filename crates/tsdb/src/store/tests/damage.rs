@@ -1,0 +1,57 @@
+//! Damaged blocks: found, reported, put aside, never served.
+
+use super::*;
+use crate::store::blocks::BLOCKS_DIR;
+use crate::verify;
+
+const DIR: &str = "/data/metrics";
+
+fn rig_with_two_blocks() -> (Rig, Vec<PathBuf>) {
+    let rig = Rig::new(unlimited());
+    for (series, time) in [("a", NOW), ("b", NOW + 1)] {
+        rig.append(&[(series, time, 1.0)]);
+        rig.store.commit().expect("committed");
+        rig.flush();
+    }
+    let folder = Path::new(DIR).join(BLOCKS_DIR);
+    let entries = rig.fs.list(&folder).expect("listed");
+    let paths: Vec<_> = entries.iter().map(|entry| folder.join(&entry.name)).collect();
+    assert_eq!(paths.len(), 2);
+    (rig, paths)
+}
+
+fn check_verify(rig: &Rig, blocks: u64, samples: u64, problem: Option<&str>) {
+    let fs: Arc<dyn Fs> = Arc::clone(&rig.fs) as Arc<dyn Fs>;
+    let report = verify(&fs, Path::new(DIR)).expect("verified");
+    assert_eq!((report.blocks, report.samples), (blocks, samples), "{report:?}");
+    assert_eq!(report.problems.len(), usize::from(problem.is_some()), "{report:?}");
+    assert!(report.problems.iter().all(|line| line.contains(problem.unwrap_or_default())));
+}
+
+#[test]
+fn a_damaged_chunk_is_found_by_verify_and_is_an_error_when_read() {
+    let (rig, paths) = rig_with_two_blocks();
+    check_verify(&rig, 2, 2, None);
+    rig.fs.corrupt(&paths[0], 9, 1);
+    check_verify(&rig, 1, 1, Some("byte 8"));
+    let selected = rig.store.select(&[], TimeRange::ALL, &model::Cancellation::never());
+    let read = |series: &Arc<dyn model::Series>| {
+        series.read(TimeRange::ALL, &mut model::SampleColumns::new()).is_ok()
+    };
+    assert_eq!(selected.expect("selected").iter().map(read).collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
+fn a_block_that_cannot_be_opened_is_put_aside_and_the_rest_is_served() {
+    let (rig, paths) = rig_with_two_blocks();
+    let len = rig.fs.read(&paths[0], 1 << 20).expect("read").len();
+    rig.fs.corrupt(&paths[0], len - 1, 1);
+    let rig = rig.reopened();
+    assert_eq!(rig.report.quarantined.len(), 1, "{:?}", rig.report.quarantined);
+    assert_eq!(rig.samples("b"), [(NOW + 1, 1.0)]);
+    let aside = Path::new(DIR).join("quarantine").join(paths[0].file_name().expect("named"));
+    assert!(rig.fs.exists(&aside).expect("examined"), "nothing of it is lost");
+    check_verify(&rig, 1, 1, None);
+    let rig = rig.reopened();
+    assert!(rig.report.quarantined.is_empty(), "it is reported once");
+}
