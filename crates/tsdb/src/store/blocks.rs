@@ -132,15 +132,19 @@ pub(super) fn open(
     dir: &Path,
     report: &mut RecoveryReport,
 ) -> Result<(Manifest, BlockSet), StoreError> {
-    let mut manifest = match Manifest::read(&**fs, dir)? {
-        Some(manifest) => manifest,
-        None => {
+    report_put_aside(&**fs, dir, report)?;
+    let folder = dir.join(BLOCKS_DIR);
+    fs.create_dir_all(&folder)?;
+    let mut manifest = match Manifest::read(&**fs, dir) {
+        Ok(Some(manifest)) => manifest,
+        Ok(None) if fs.list(&folder)?.is_empty() => {
             Manifest::EMPTY.write(&**fs, dir)?;
             Manifest::EMPTY
         }
+        Ok(None) => rebuilt(fs, dir, "is missing", report)?,
+        Err(StoreError::Damaged { reason, .. }) => rebuilt(fs, dir, &reason, report)?,
+        Err(error) => return Err(error),
     };
-    let folder = dir.join(BLOCKS_DIR);
-    fs.create_dir_all(&folder)?;
     for entry in fs.list(&folder)? {
         if !manifest.blocks.contains(&entry.name) && !entry.is_dir {
             fs.remove_file(&folder.join(&entry.name))?;
@@ -166,6 +170,57 @@ pub(super) fn open(
         manifest.write(&**fs, dir)?;
     }
     Ok((manifest, blocks))
+}
+
+/// Makes a manifest of the blocks that are there, in place of one that is lost. What the journal holds is read again
+/// whole: much of it is in blocks already, and the same samples twice are the same samples.
+fn rebuilt(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    reason: &str,
+    report: &mut RecoveryReport,
+) -> Result<Manifest, StoreError> {
+    report
+        .quarantined
+        .push(format!("manifest: {reason}; made anew from the blocks that are there"));
+    let folder = dir.join(BLOCKS_DIR);
+    let mut found = Vec::new();
+    for entry in fs.list(&folder)? {
+        match Block::open(&**fs, &folder.join(&entry.name)) {
+            Ok(block) => found.push((block.meta().journal, entry.name, block)),
+            Err(StoreError::Fs(error)) => return Err(error.into()),
+            Err(error) => {
+                put_aside(&**fs, dir, &entry.name)?;
+                report.quarantined.push(format!("{}: {}", entry.name, chain(&error)));
+            }
+        }
+    }
+    found.sort_by(|(left, left_name, _), (right, right_name, _)| {
+        (left, left_name).cmp(&(right, right_name))
+    });
+    let merged: BTreeSet<&String> =
+        found.iter().flat_map(|(_, _, block)| &block.meta().sources).collect();
+    let names = found.iter().map(|(_, name, _)| name);
+    let blocks = names.filter(|name| !merged.contains(name)).cloned().collect();
+    let manifest = Manifest { blocks, ..Manifest::EMPTY };
+    manifest.write(&**fs, dir)?;
+    Ok(manifest)
+}
+
+/// Reports what was put aside before: the store is not whole until somebody has looked and removed it.
+fn report_put_aside(
+    fs: &dyn Fs,
+    dir: &Path,
+    report: &mut RecoveryReport,
+) -> Result<(), StoreError> {
+    let quarantine = dir.join(QUARANTINE_DIR);
+    if fs.exists(&quarantine)? {
+        let paths = fs.list(&quarantine)?.into_iter().map(|entry| quarantine.join(entry.name));
+        report
+            .quarantined
+            .extend(paths.map(|path| format!("{}: was put aside earlier", path.display())));
+    }
+    Ok(())
 }
 
 /// Moves a block out of the way, so that nothing of it is lost.

@@ -204,25 +204,25 @@ fn window(time: i64) -> i64 {
     time.div_euclid(WINDOW_MS)
 }
 
-/// Joins neighbouring windows until each group has samples enough.
+/// Joins neighbouring windows until each group has samples enough. One that has enough of its own stays alone: a few
+/// ancient samples must not make a block of today span decades.
 fn group_windows(samples: &BTreeMap<i64, u64>) -> Vec<TimeRange> {
-    let start_of = |window: i64| window.saturating_mul(WINDOW_MS);
-    let mut ranges = Vec::new();
-    let mut first = None;
-    let mut sum = 0;
+    let mut groups: Vec<(i64, i64, u64)> = Vec::new();
     for (window, count) in samples {
-        let start = *first.get_or_insert(start_of(*window));
-        sum += count;
-        let end = start_of(*window).saturating_add(WINDOW_MS - 1);
-        let range = TimeRange::new(Timestamp::from_millis(start), Timestamp::from_millis(end));
-        if sum >= BLOCK_SAMPLES_MIN {
-            ranges.push(range);
-            (first, sum) = (None, 0);
-        } else if samples.last_key_value().map(|(last, _)| last) == Some(window) {
-            ranges.push(range);
+        match groups.last_mut() {
+            Some((_, last, sum)) if *sum < BLOCK_SAMPLES_MIN && *count < BLOCK_SAMPLES_MIN => {
+                *last = *window;
+                *sum += count;
+            }
+            _ => groups.push((*window, *window, *count)),
         }
     }
-    ranges
+    let start_of = |window: i64| window.saturating_mul(WINDOW_MS);
+    let ranges = groups.into_iter().map(|(first, last, _)| {
+        let end = start_of(last).saturating_add(WINDOW_MS - 1);
+        TimeRange::new(Timestamp::from_millis(start_of(first)), Timestamp::from_millis(end))
+    });
+    ranges.collect()
 }
 
 /// The series of the frozen part with their samples within a range, ascending by labels.
@@ -320,5 +320,6 @@ mod tests {
             &[(0, 20_000), (20_001, 20_001)],
         );
         check(&[(-3, 100_000), (5, 3), (9, 4)], &[(-3, -3), (5, 9)]);
+        check(&[(0, 1), (5, 100_000), (6, 1)], &[(0, 0), (5, 5), (6, 6)]);
     }
 }

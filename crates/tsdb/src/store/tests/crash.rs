@@ -9,11 +9,12 @@ use super::*;
 struct Attempts {
     batches: Vec<Vec<(&'static str, i64, f64)>>,
     acknowledged: usize,
+    done: Maintenance,
 }
 
 fn config() -> StoreConfig {
-    // Small enough that the script cuts the head several times.
-    StoreConfig { journal_bytes_max: 150, ..unlimited() }
+    // Small enough that each maintenance cuts the head, and compaction has something to merge.
+    StoreConfig { journal_bytes_max: 1, ..unlimited() }
 }
 
 /// Writes batches, each acknowledged before the next, with cuts, flushes and a restart between them.
@@ -35,8 +36,10 @@ fn run(fs: &Arc<SimFs>, attempts: &mut Attempts) -> Option<()> {
         append_to(&store, &batch, AppendMode::AllOrNothing).ok()?;
         store.commit().ok()?;
         attempts.acknowledged += 1;
-        if round % 2 == 1 {
-            store.maintain().ok()?;
+        if round % 3 != 2 {
+            let done = store.maintain().ok()?;
+            attempts.done.blocks_written += done.blocks_written;
+            attempts.done.blocks_compacted += done.blocks_compacted;
         }
         if round == 8 {
             store.close();
@@ -63,6 +66,8 @@ fn check(crash: impl Fn(u64) -> SimCrash, torn: impl Fn(u64) -> Option<Arc<SimRn
     let mut attempts = Attempts::default();
     run(&fs, &mut attempts).expect("the whole script without a crash");
     assert_eq!(attempts.acknowledged, 12);
+    let done = attempts.done;
+    assert!(done.blocks_written > 4 && done.blocks_compacted >= 4, "{done:?}");
     let operations = fs.operations();
     assert!(operations > 60, "{operations} operations");
     for operation in 0..operations {

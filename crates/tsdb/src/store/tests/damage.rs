@@ -53,5 +53,38 @@ fn a_block_that_cannot_be_opened_is_put_aside_and_the_rest_is_served() {
     assert!(rig.fs.exists(&aside).expect("examined"), "nothing of it is lost");
     check_verify(&rig, 1, 1, None);
     let rig = rig.reopened();
-    assert!(rig.report.quarantined.is_empty(), "it is reported once");
+    assert_eq!(rig.store.health().quarantined.len(), 1, "the store is not whole yet");
+    rig.fs.remove_file(&aside).expect("removed");
+    assert!(rig.reopened().report.quarantined.is_empty(), "somebody has looked");
+}
+
+/// Writes three blocks, lets `damage` loose on the folder, and returns the store opened again.
+fn after_damage(damage: impl FnOnce(&SimFs, &Path)) -> Rig {
+    let rig = Rig::new(unlimited());
+    for (day, series) in ["a", "b", "c"].into_iter().enumerate() {
+        let time = NOW - 86_400_000 * i64::try_from(10 - day).expect("small");
+        rig.append(&[(series, time, 1.0), ("everywhere", time, 2.0)]);
+        rig.flush();
+    }
+    assert_eq!(rig.store.stats().blocks, 3);
+    rig.append(&[("head", NOW, 3.0)]);
+    rig.store.close();
+    damage(&rig.fs, Path::new("/data/metrics"));
+    let Rig { fs, config, store, .. } = rig;
+    drop(store);
+    Rig::on(fs, config)
+}
+
+#[test]
+fn a_damaged_or_lost_manifest_is_made_anew() {
+    let intact = after_damage(|_, _| {}).contents();
+    let damaged = after_damage(|fs, dir| fs.corrupt(&dir.join("manifest"), 20, 1));
+    let lost = after_damage(|fs, dir| fs.remove_file(&dir.join("manifest")).expect("removed"));
+    for rig in [damaged, lost] {
+        assert_eq!(rig.contents(), intact);
+        assert_eq!(rig.report.quarantined.len(), 1, "{:?}", rig.report.quarantined);
+        let rig = rig.reopened();
+        assert_eq!(rig.contents(), intact);
+        assert_eq!(rig.store.health(), StoreHealth::default());
+    }
 }
