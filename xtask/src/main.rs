@@ -1,0 +1,39 @@
+//! Checks of the project itself that no compiler makes: `cargo xtask tidy`.
+//!
+//! Run from the workspace root. Prints every finding and fails when there is one.
+#![expect(clippy::disallowed_methods, reason = "a tool over the checkout, outside the program")]
+#![expect(clippy::print_stdout, reason = "its findings are its output")]
+
+mod dependencies;
+mod documents;
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(findings) if findings.is_empty() => ExitCode::SUCCESS,
+        Ok(findings) => {
+            for finding in &findings {
+                println!("{finding}");
+            }
+            println!("tidy: {} findings", findings.len());
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            println!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<Vec<String>> {
+    match std::env::args().nth(1).as_deref() {
+        Some("tidy") => {}
+        _ => bail!("usage: cargo xtask tidy"),
+    }
+    let mut findings = documents::check().context("check the documents")?;
+    findings.extend(dependencies::check().context("check the dependencies")?);
+    Ok(findings)
+}
