@@ -1,1 +1,64 @@
-fn main() {}
+//! The program `tinyobs`: configuration, wiring, shutdown, command line.
+//!
+//! Exit codes: 0 done, 1 the operation failed, 2 wrong usage or configuration, 3 `verify` found damage.
+
+mod check;
+mod cli;
+mod config;
+mod logging;
+mod observe;
+mod query;
+mod serve;
+mod shutdown;
+mod threads;
+mod verify;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::{Cli, Command};
+
+// The system's allocator keeps what many short-lived request buffers leave behind; this one gives it back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Why a command did not succeed, by exit code.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Exit code 1.
+    Operation(anyhow::Error),
+    /// Exit code 2.
+    Usage(anyhow::Error),
+    /// Exit code 3; the report has been printed.
+    Damage,
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Operation(error)
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Query(args) => query::run(args),
+        Command::Check { what } => check::run(what),
+        Command::Verify(args) => verify::run(args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Operation(error)) => complain(&error, 1),
+        Err(Failure::Usage(error)) => complain(&error, 2),
+        Err(Failure::Damage) => ExitCode::from(3),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the command line's error output")]
+fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,152 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::Failure;
+use crate::config::{Environment, Layers, Setting};
+
+/// Lightweight, self-hosted observability: metrics with PromQL and a page, in one program.
+#[derive(Debug, Parser)]
+#[command(name = "tinyobs", version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 the operation failed, 2 wrong usage or configuration, 3 verify found damage.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the server.
+    Serve(ServeArgs),
+    /// Evaluate a PromQL expression on a running server.
+    Query(QueryArgs),
+    /// Check a file without running anything.
+    Check {
+        #[command(subcommand)]
+        what: CheckTarget,
+    },
+    /// Read everything below a data folder and report damage. No server may be using it.
+    Verify(VerifyArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CheckTarget {
+    /// Check a configuration file, together with the environment.
+    Config(CheckConfigArgs),
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// Configuration file (YAML). Defaults and keys: config.default.yaml.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Data folder; the same as --set data_dir=DIR.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Override one key, such as metrics.retention.raw=30d. Repeatable.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) settings: Vec<Setting>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Address and port to listen on; the same as --set server.listen=ADDRESS.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QueryArgs {
+    /// PromQL expression.
+    pub(crate) expression: String,
+    /// The server's address.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub(crate) server: String,
+    /// Evaluation time (RFC 3339 or Unix seconds); default: now.
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["start", "end", "step"])]
+    pub(crate) time: Option<String>,
+    /// Start of a range query (RFC 3339 or Unix seconds).
+    #[arg(long, value_name = "TIME", requires_all = ["end", "step"])]
+    pub(crate) start: Option<String>,
+    /// End of a range query.
+    #[arg(long, value_name = "TIME", requires = "start")]
+    pub(crate) end: Option<String>,
+    /// Resolution of a range query, such as 15s.
+    #[arg(long, value_name = "DURATION", requires = "start")]
+    pub(crate) step: Option<String>,
+    /// Print the server's JSON answer as it is.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckConfigArgs {
+    /// Configuration file (YAML).
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Print the mistakes as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl ConfigArgs {
+    /// Returns the layers that these flags and the environment make.
+    ///
+    /// # Errors
+    ///
+    /// The configuration file cannot be read.
+    pub(crate) fn layers(self, fs: &dyn platform::Fs) -> Result<Layers, Failure> {
+        let file = match &self.config {
+            None => None,
+            Some(path) => Some((path.display().to_string(), read_config(fs, path)?)),
+        };
+        let mut settings = self.settings;
+        if let Some(dir) = self.data_dir {
+            let value = dir.to_string_lossy().into_owned();
+            settings.push(Setting { path: "data_dir".to_owned(), value, flag: "--data-dir" });
+        }
+        Ok(Layers { file, environment: environment(), settings })
+    }
+}
+
+/// Most bytes of a configuration file.
+const CONFIG_BYTES_MAX: u64 = 4 << 20;
+
+/// Returns the text of a configuration file.
+///
+/// # Errors
+///
+/// It cannot be read, or is not UTF-8.
+pub(crate) fn read_config(
+    fs: &dyn platform::Fs,
+    path: &std::path::Path,
+) -> Result<String, Failure> {
+    let bytes = fs.read(path, CONFIG_BYTES_MAX).map_err(|error| Failure::Usage(error.into()))?;
+    String::from_utf8(bytes).map_err(|_| {
+        Failure::Usage(anyhow::anyhow!("configuration file '{}' is not UTF-8", path.display()))
+    })
+}
+
+/// Returns the process's environment; variables that are not UTF-8 cannot be ours.
+pub(crate) fn environment() -> Environment {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}

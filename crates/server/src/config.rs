@@ -1,0 +1,235 @@
+//! Configuration: layers of text become one validated, immutable value.
+//!
+//! The committed `config.default.yaml` is the schema: a key that it lacks is unknown, and every key has a value.
+//! All mistakes of all layers are reported at once, each with its path and where it came from.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ingest::{ScrapeConfig, ScrapeDefaults};
+
+mod layers;
+mod units;
+
+pub(crate) use layers::{Environment, Layers, Setting};
+
+use layers::Reader;
+
+/// The committed defaults.
+pub(crate) const DEFAULTS: &str = include_str!("../../../config.default.yaml");
+
+/// The whole configuration, validated.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) server: ServerConfig,
+    pub(crate) http: HttpConfig,
+    pub(crate) metrics: tsdb::StoreConfig,
+    /// Most bytes that the data folder may take up before `/v1/ingest` refuses; 0 is no limit.
+    pub(crate) storage_bytes_max: u64,
+    pub(crate) query: QueryConfig,
+    pub(crate) collector: CollectorConfig,
+    pub(crate) scrape: ScrapeDefaults,
+    pub(crate) scrape_configs: Vec<ScrapeConfig>,
+    pub(crate) log: LogConfig,
+}
+
+/// Where to listen and how to stop.
+#[derive(Clone, Debug)]
+pub(crate) struct ServerConfig {
+    pub(crate) listen: SocketAddr,
+    pub(crate) shutdown_timeout_ms: u64,
+    pub(crate) auth: AuthMode,
+}
+
+/// Who may come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AuthMode {
+    /// Everybody on this machine.
+    Local,
+    /// Everybody, said explicitly.
+    None,
+}
+
+/// Bounds of requests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HttpConfig {
+    pub(crate) connections_max: usize,
+    pub(crate) body_bytes_max: usize,
+    pub(crate) write_body_bytes_max: usize,
+}
+
+/// Bounds of queries.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueryConfig {
+    pub(crate) timeout_ms: u64,
+    pub(crate) samples_max: u64,
+    pub(crate) points_per_series_max: usize,
+    /// 0 is one per processor core.
+    pub(crate) concurrency: usize,
+    pub(crate) lookback_ms: i64,
+}
+
+/// The built-in collector.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CollectorConfig {
+    pub(crate) enabled: bool,
+    pub(crate) interval_ms: u64,
+}
+
+/// The log's filter and shape.
+#[derive(Clone, Debug)]
+pub(crate) struct LogConfig {
+    pub(crate) level: String,
+    pub(crate) json: bool,
+}
+
+/// One mistake in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mistake {
+    /// The key's path; empty when a whole file cannot be read.
+    pub(crate) path: String,
+    /// The layer that says it.
+    pub(crate) origin: String,
+    /// What is wrong and what would be right.
+    pub(crate) message: String,
+}
+
+/// All mistakes in the configuration.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) struct ConfigError(pub(crate) Vec<Mistake>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.len();
+        write!(f, "the configuration has {count} mistake{}", if count == 1 { "" } else { "s" })?;
+        for mistake in &self.0 {
+            let Mistake { path, origin, message } = mistake;
+            if path.is_empty() {
+                write!(f, "\n  {origin}: {message}")?;
+            } else {
+                write!(f, "\n  {path} ({origin}): {message}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// Returns the configuration that the layers add up to.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes of all layers.
+    pub(crate) fn load(layers: Layers) -> Result<Self, ConfigError> {
+        let mut reader = layers.merge();
+        let config = Self::read(&mut reader);
+        config.check(&mut reader);
+        reader.finish()?;
+        Ok(config)
+    }
+
+    /// Reads every key; a mistake leaves a stand-in and is collected by the reader.
+    fn read(reader: &mut Reader) -> Self {
+        Self {
+            data_dir: PathBuf::from(reader.text("data_dir")),
+            server: ServerConfig {
+                listen: reader
+                    .parsed("server.listen", "an address and port such as 127.0.0.1:8080")
+                    .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
+                shutdown_timeout_ms: reader.duration_ms("server.shutdown_timeout"),
+                auth: reader
+                    .choice("auth.mode", &[("local", AuthMode::Local), ("none", AuthMode::None)])
+                    .unwrap_or(AuthMode::Local),
+            },
+            http: HttpConfig {
+                connections_max: reader.count("http.connections_max"),
+                body_bytes_max: reader.count_bytes("http.body_bytes_max"),
+                write_body_bytes_max: reader.count_bytes("http.write_body_bytes_max"),
+            },
+            metrics: read_store(reader),
+            storage_bytes_max: reader.bytes("metrics.storage_bytes_max"),
+            query: QueryConfig {
+                timeout_ms: reader.duration_ms("query.timeout"),
+                samples_max: reader.number("query.samples_max"),
+                points_per_series_max: reader.count("query.points_per_series_max"),
+                concurrency: reader.count("query.concurrency"),
+                lookback_ms: reader.signed_duration_ms("query.lookback"),
+            },
+            collector: CollectorConfig {
+                enabled: reader.boolean("collector.enabled"),
+                interval_ms: reader.duration_ms("collector.interval"),
+            },
+            scrape: ScrapeDefaults {
+                interval: Duration::from_millis(reader.duration_ms("scrape.interval")),
+                timeout: Duration::from_millis(reader.duration_ms("scrape.timeout")),
+                body_bytes_max: reader.bytes("scrape.body_bytes_max"),
+            },
+            scrape_configs: reader.list("scrape_configs"),
+            log: LogConfig {
+                level: reader.text("log.level"),
+                json: reader
+                    .choice("log.format", &[("human", false), ("json", true)])
+                    .unwrap_or_default(),
+            },
+        }
+    }
+
+    /// Checks what a single key cannot say.
+    fn check(&self, reader: &mut Reader) {
+        if self.server.auth == AuthMode::Local && !self.server.listen.ip().is_loopback() {
+            reader.mistake(
+                "server.listen",
+                "without login only a loopback address is allowed; \
+                 set auth.mode to none if everybody who reaches this address may read and write",
+            );
+        }
+        for (path, value) in [
+            ("http.connections_max", self.http.connections_max as u64),
+            ("http.body_bytes_max", self.http.body_bytes_max as u64),
+            ("http.write_body_bytes_max", self.http.write_body_bytes_max as u64),
+            ("query.timeout", self.query.timeout_ms),
+            ("query.samples_max", self.query.samples_max),
+            ("query.points_per_series_max", self.query.points_per_series_max as u64),
+            ("query.lookback", self.query.lookback_ms.unsigned_abs()),
+            ("collector.interval", self.collector.interval_ms),
+            ("metrics.block_range", self.metrics.block_range_ms.unsigned_abs()),
+            ("metrics.head_bytes_max", self.metrics.head_bytes_max),
+        ] {
+            if value == 0 {
+                reader.mistake(path, "must be more than 0");
+            }
+        }
+        if self.scrape.interval.is_zero() || self.scrape.timeout.is_zero() {
+            reader.mistake("scrape.interval", "and scrape.timeout must be more than 0");
+        }
+        if self.scrape.timeout > self.scrape.interval {
+            reader.mistake("scrape.timeout", "must not be longer than scrape.interval");
+        }
+    }
+}
+
+fn read_store(reader: &mut Reader) -> tsdb::StoreConfig {
+    let durability = [("fsync", journal::Durability::Fsync), ("os", journal::Durability::Os)];
+    tsdb::StoreConfig {
+        retention_ms: reader.signed_duration_ms("metrics.retention.raw"),
+        out_of_order_window_ms: reader.signed_duration_ms("metrics.out_of_order_window"),
+        future_ms_max: reader.signed_duration_ms("metrics.future_window"),
+        durability: reader
+            .choice("metrics.durability", &durability)
+            .unwrap_or(journal::Durability::Fsync),
+        head_bytes_max: reader.bytes("metrics.head_bytes_max"),
+        block_range_ms: reader.signed_duration_ms("metrics.block_range"),
+        series_max: reader.number("metrics.limits.series"),
+        series_per_metric_max: reader.number("metrics.limits.series_per_metric"),
+        labels_max: reader.count("metrics.limits.labels_per_series"),
+        label_name_bytes_max: reader.count("metrics.limits.label_name_bytes"),
+        label_value_bytes_max: reader.count("metrics.limits.label_value_bytes"),
+        ..tsdb::StoreConfig::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

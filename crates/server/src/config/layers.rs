@@ -1,0 +1,301 @@
+//! Layers of settings: defaults, file, environment, command line.
+//!
+//! The merge is our own because the kept crates for it fold the case of keys and forget where a value came from,
+//! and every mistake must name its path and its layer.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use model::parse_duration_ms;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::units::parse_bytes;
+use super::{ConfigError, DEFAULTS, Mistake};
+
+/// The prefix of our environment variables.
+const PREFIX: &str = "TINYOBS_";
+
+/// Variables of the originals that mean a key of ours; see `docs/configuration.md`.
+const ALIASES: [(&str, &str); 3] = [
+    ("TINYOBS_MAX_CARDINALITY", "metrics.limits.series"),
+    ("TINYOBS_MAX_STORAGE_GB", "metrics.storage_bytes_max"),
+    ("TINYOBS_MAX_MEMORY_MB", "metrics.head_bytes_max"),
+];
+
+/// Variables with our prefix that other programs read.
+const NOT_OURS: [&str; 1] = ["TINYOBS_ENDPOINT"];
+
+/// The process's environment, as far as it is passed in.
+pub(crate) type Environment = Vec<(String, String)>;
+
+/// One `key=value` of the command line.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    pub(crate) path: String,
+    pub(crate) value: String,
+    /// The flag that said it.
+    pub(crate) flag: &'static str,
+}
+
+impl FromStr for Setting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (path, value) =
+            text.split_once('=').ok_or_else(|| format!("'{text}' is not of the form key=value"))?;
+        Ok(Self { path: path.trim().to_owned(), value: value.to_owned(), flag: "--set" })
+    }
+}
+
+/// What is laid over the defaults, the weakest first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Layers {
+    /// The name and text of the configuration file.
+    pub(crate) file: Option<(String, String)>,
+    pub(crate) environment: Environment,
+    pub(crate) settings: Vec<Setting>,
+}
+
+impl Layers {
+    pub(super) fn merge(self) -> Reader {
+        let defaults = parse_yaml(DEFAULTS).expect("the committed defaults are valid");
+        let mut reader = Reader { tree: defaults, origins: BTreeMap::new(), mistakes: Vec::new() };
+        if let Some((name, text)) = self.file {
+            match parse_yaml(&text) {
+                Ok(Value::Null) => {}
+                Ok(tree) => reader.lay_over(tree, &name),
+                Err(message) => reader.push(String::new(), name, message),
+            }
+        }
+        for (name, value) in self.environment {
+            reader.lay_over_variable(&name, value);
+        }
+        for setting in self.settings {
+            reader.set(&setting.path, setting.value, setting.flag);
+        }
+        reader
+    }
+}
+
+fn parse_yaml(text: &str) -> Result<Value, String> {
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
+}
+
+/// The merged tree, read key by key; mistakes are collected.
+pub(super) struct Reader {
+    tree: Value,
+    origins: BTreeMap<String, String>,
+    mistakes: Vec<Mistake>,
+}
+
+impl Reader {
+    /// Fails with all mistakes met so far.
+    pub(super) fn finish(mut self) -> Result<(), ConfigError> {
+        if self.mistakes.is_empty() {
+            return Ok(());
+        }
+        self.mistakes.sort_by(|left, right| left.path.cmp(&right.path));
+        Err(ConfigError(self.mistakes))
+    }
+
+    pub(super) fn mistake(&mut self, path: &str, message: &str) {
+        let origin = self.origins.get(path).map_or("default", String::as_str).to_owned();
+        self.push(path.to_owned(), origin, message.to_owned());
+    }
+
+    fn push(&mut self, path: String, origin: String, message: String) {
+        self.mistakes.push(Mistake { path, origin, message });
+    }
+
+    fn lay_over(&mut self, layer: Value, origin: &str) {
+        let Value::Object(layer) = layer else {
+            let message = "must be a mapping of keys".to_owned();
+            return self.push(String::new(), origin.to_owned(), message);
+        };
+        let mut tree = std::mem::take(&mut self.tree);
+        self.lay_over_object(&mut tree, layer, "", origin);
+        self.tree = tree;
+    }
+
+    fn lay_over_object(
+        &mut self,
+        tree: &mut Value,
+        layer: Map<String, Value>,
+        prefix: &str,
+        origin: &str,
+    ) {
+        for (key, value) in layer {
+            let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+            match (tree.get_mut(&key), value) {
+                (None, _) => {
+                    let message = unknown_key(tree, &key);
+                    self.push(path, origin.to_owned(), message);
+                }
+                (Some(below @ Value::Object(_)), Value::Object(layer)) => {
+                    self.lay_over_object(below, layer, &path, origin);
+                }
+                (Some(Value::Object(_)), Value::Null) => {}
+                (Some(Value::Object(_)), _) => {
+                    self.push(path, origin.to_owned(), "must be a mapping of keys".to_owned());
+                }
+                (Some(present), value) => {
+                    *present = value;
+                    self.origins.insert(path, origin.to_owned());
+                }
+            }
+        }
+    }
+
+    fn lay_over_variable(&mut self, name: &str, value: String) {
+        if name == "PORT" {
+            let listen = format!("127.0.0.1:{value}");
+            return self.set("server.listen", listen, "environment PORT");
+        }
+        if let Some((_, path)) = ALIASES.iter().find(|(alias, _)| *alias == name) {
+            let value = match name {
+                "TINYOBS_MAX_STORAGE_GB" => format!("{value}GiB"),
+                "TINYOBS_MAX_MEMORY_MB" => format!("{value}MiB"),
+                _ => value,
+            };
+            return self.set(path, value, &format!("environment {name}"));
+        }
+        if let Some(key) = name.strip_prefix(PREFIX)
+            && !NOT_OURS.contains(&name)
+        {
+            let path = key.to_ascii_lowercase().replace("__", ".");
+            self.set(&path, value, &format!("environment {name}"));
+        }
+    }
+
+    /// Sets one leaf from text.
+    fn set(&mut self, path: &str, value: String, origin: &str) {
+        let mut node = &mut self.tree;
+        for key in path.split('.') {
+            if node.get(key).is_none() {
+                let message = unknown_key(node, key);
+                return self.push(path.to_owned(), origin.to_owned(), message);
+            }
+            node = &mut node[key];
+        }
+        if node.is_object() {
+            let message = "is a group of keys, set one of them".to_owned();
+            return self.push(path.to_owned(), origin.to_owned(), message);
+        }
+        *node = if node.is_array() {
+            match parse_yaml(&value) {
+                Ok(list @ Value::Array(_)) => list,
+                _ => {
+                    let message = "must be a list, such as [] or [{job_name: x}]".to_owned();
+                    return self.push(path.to_owned(), origin.to_owned(), message);
+                }
+            }
+        } else {
+            Value::String(value)
+        };
+        self.origins.insert(path.to_owned(), origin.to_owned());
+    }
+
+    fn node(&self, path: &str) -> &Value {
+        path.split('.').fold(&self.tree, |node, key| &node[key])
+    }
+
+    /// Returns the entries of a list, each read by its own rules.
+    pub(super) fn list<T: DeserializeOwned>(&mut self, path: &str) -> Vec<T> {
+        let Value::Array(entries) = self.node(path).clone() else {
+            self.mistake(path, "must be a list");
+            return Vec::new();
+        };
+        let mut read = Vec::with_capacity(entries.len());
+        for (index, entry) in entries.into_iter().enumerate() {
+            match T::deserialize(entry) {
+                Ok(entry) => read.push(entry),
+                Err(error) => {
+                    let origin = self.origins.get(path).cloned().unwrap_or_default();
+                    self.push(format!("{path}[{index}]"), origin, error.to_string());
+                }
+            }
+        }
+        read
+    }
+
+    /// Returns a leaf as text: numbers and booleans as they would be written.
+    pub(super) fn text(&mut self, path: &str) -> String {
+        match self.node(path) {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            Value::Bool(boolean) => boolean.to_string(),
+            _ => {
+                self.mistake(path, "must be a single value");
+                String::new()
+            }
+        }
+    }
+
+    fn interpreted<T>(
+        &mut self,
+        path: &str,
+        expected: &str,
+        interpret: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let mistakes = self.mistakes.len();
+        let text = self.text(path);
+        let value = interpret(text.trim());
+        if value.is_none() && self.mistakes.len() == mistakes {
+            self.mistake(path, &format!("'{text}' is not {expected}"));
+        }
+        value
+    }
+
+    pub(super) fn parsed<T: FromStr>(&mut self, path: &str, expected: &str) -> Option<T> {
+        self.interpreted(path, expected, |text| text.parse().ok())
+    }
+
+    pub(super) fn choice<T: Copy>(&mut self, path: &str, choices: &[(&str, T)]) -> Option<T> {
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        let expected = format!("one of {}", names.join(", "));
+        self.interpreted(path, &expected, |text| {
+            choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value)
+        })
+    }
+
+    pub(super) fn boolean(&mut self, path: &str) -> bool {
+        self.choice(path, &[("true", true), ("false", false)]).unwrap_or_default()
+    }
+
+    pub(super) fn number(&mut self, path: &str) -> u64 {
+        self.parsed(path, "a whole number").unwrap_or_default()
+    }
+
+    pub(super) fn count(&mut self, path: &str) -> usize {
+        self.parsed(path, "a whole number").unwrap_or_default()
+    }
+
+    pub(super) fn bytes(&mut self, path: &str) -> u64 {
+        self.interpreted(path, "a size such as 32MiB", parse_bytes).unwrap_or_default()
+    }
+
+    pub(super) fn count_bytes(&mut self, path: &str) -> usize {
+        let interpret = |text: &str| usize::try_from(parse_bytes(text)?).ok();
+        self.interpreted(path, "a size such as 32MiB", interpret).unwrap_or_default()
+    }
+
+    pub(super) fn duration_ms(&mut self, path: &str) -> u64 {
+        self.interpreted(path, "a duration such as 30s or 14d", parse_duration_ms)
+            .unwrap_or_default()
+    }
+
+    pub(super) fn signed_duration_ms(&mut self, path: &str) -> i64 {
+        i64::try_from(self.duration_ms(path)).unwrap_or(i64::MAX)
+    }
+}
+
+fn unknown_key(tree: &Value, key: &str) -> String {
+    let known: Vec<&str> =
+        tree.as_object().map(|map| map.keys().map(String::as_str).collect()).unwrap_or_default();
+    if known.is_empty() {
+        return format!("unknown key '{key}': there is nothing below this one");
+    }
+    format!("unknown key '{key}', known here: {}", known.join(", "))
+}

@@ -1,0 +1,93 @@
+//! Each case is one set of layers and what comes out.
+
+use super::*;
+
+fn layers(file: &str, environment: &[(&str, &str)], settings: &[&str]) -> Layers {
+    Layers {
+        file: Some(("tinyobs.yaml".to_owned(), file.to_owned())),
+        environment: environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+        settings: settings.iter().map(|text| text.parse().expect("key=value")).collect(),
+    }
+}
+
+fn mistakes(layers: Layers) -> Vec<String> {
+    let ConfigError(mistakes) = Config::load(layers).expect_err("a mistake");
+    mistakes
+        .into_iter()
+        .map(|Mistake { path, origin, message }| format!("{path} ({origin}): {message}"))
+        .collect()
+}
+
+#[test]
+fn the_committed_defaults_are_valid() {
+    let config = Config::load(Layers::default()).expect("valid");
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.metrics.retention_ms, 14 * 86_400_000);
+    assert_eq!(config.metrics.series_max, 1_000_000);
+    assert!(config.collector.enabled);
+}
+
+#[test]
+fn later_layers_win() {
+    let file = "metrics:\n  retention:\n    raw: 1d\n  limits:\n    series: 5\n";
+    let environment =
+        [("TINYOBS_METRICS__RETENTION__RAW", "2d"), ("TINYOBS_METRICS__BLOCK_RANGE", "1h")];
+    let config =
+        Config::load(layers(file, &environment, &["metrics.retention.raw=0"])).expect("valid");
+    assert_eq!(config.metrics.retention_ms, 0);
+    assert_eq!(config.metrics.block_range_ms, 3_600_000);
+    assert_eq!(config.metrics.series_max, 5);
+}
+
+#[test]
+fn the_variables_of_the_originals_are_understood() {
+    let environment = [
+        ("PORT", "9000"),
+        ("TINYOBS_MAX_CARDINALITY", "7"),
+        ("TINYOBS_MAX_STORAGE_GB", "2"),
+        ("TINYOBS_ENDPOINT", "http://elsewhere"),
+        ("HOME", "/root"),
+    ];
+    let config = Config::load(layers("", &environment, &[])).expect("valid");
+    assert_eq!(config.server.listen.port(), 9000);
+    assert_eq!(config.metrics.series_max, 7);
+    assert_eq!(config.storage_bytes_max, 2 << 30);
+}
+
+#[test]
+fn all_mistakes_are_reported_together_with_path_and_origin() {
+    let file = "metrics:\n  retenton: 1d\n  durability: sometimes\nhttp: 5\n";
+    let found =
+        mistakes(layers(file, &[("TINYOBS_QUERY__TIMEOUT", "soon")], &["log.format=xml", "log=1"]));
+    assert_eq!(
+        found,
+        [
+            "http (tinyobs.yaml): must be a mapping of keys",
+            "log (--set): is a group of keys, set one of them",
+            "log.format (--set): 'xml' is not one of human, json",
+            "metrics.durability (tinyobs.yaml): 'sometimes' is not one of fsync, os",
+            "metrics.retenton (tinyobs.yaml): unknown key 'retenton', known here: \
+             block_range, durability, future_window, head_bytes_max, limits, out_of_order_window, retention, \
+             storage_bytes_max",
+            "query.timeout (environment TINYOBS_QUERY__TIMEOUT): 'soon' is not a duration such as 30s or 14d",
+            "query.timeout (environment TINYOBS_QUERY__TIMEOUT): must be more than 0",
+        ]
+    );
+}
+
+#[test]
+fn an_open_address_must_be_asked_for() {
+    let found = mistakes(layers("", &[], &["server.listen=0.0.0.0:8080"]));
+    assert!(found[0].starts_with("server.listen (--set): without login only a loopback address"));
+    let settings = ["server.listen=0.0.0.0:8080", "auth.mode=none"];
+    assert!(Config::load(layers("", &[], &settings)).is_ok());
+}
+
+#[test]
+fn a_file_that_is_no_yaml_is_a_mistake_without_path() {
+    let found = mistakes(layers("a: [", &[], &[]));
+    assert!(found[0].starts_with(" (tinyobs.yaml): "), "{found:?}");
+}

@@ -1,0 +1,222 @@
+//! `tinyobs serve`: starts the parts in order and stops them in reverse.
+//!
+//! Order: configuration, port, data folder, store, threads, tasks.
+//! The first fatal error of any part, or a signal, ends all of them, within a time limit.
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use ingest::{HostCollector, HostCollectorConfig, Scraper};
+use platform::{
+    Clock, Fs, Rng, SystemClock, SystemFs, SystemHttpClient, SystemRng, Tasks, Threads,
+};
+use tokio::sync::{mpsc, watch};
+use tsdb::Store;
+
+use crate::Failure;
+use crate::cli::ServeArgs;
+use crate::config::{AuthMode, Config, Setting};
+use crate::observe::StoreObserver;
+use crate::shutdown::Signals;
+use crate::threads;
+use crate::{logging, wiring};
+
+/// The file that is locked while a program uses the data folder.
+pub(crate) const LOCK_FILE: &str = "lock";
+/// The store's folder within the data folder.
+pub(crate) const METRICS_FOLDER: &str = "metrics";
+
+/// Runs `tinyobs serve …` until it is told to stop.
+pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
+    let fs: Arc<dyn Fs> = SystemFs::new();
+    let mut layers = args.config.layers(fs.as_ref())?;
+    if let Some(listen) = args.listen {
+        let path = "server.listen".to_owned();
+        layers.settings.push(Setting { path, value: listen.to_string(), flag: "--listen" });
+    }
+    let config = Config::load(layers).map_err(|error| Failure::Usage(error.into()))?;
+    logging::init(&config.log)?;
+
+    let listener = TcpListener::bind(config.server.listen)
+        .with_context(|| format!("listen on {}", config.server.listen))?;
+    let data = &config.data_dir;
+    fs.create_dir_all(data).context("create the data folder")?;
+    let _owner = fs
+        .lock(&data.join(LOCK_FILE))
+        .with_context(|| format!("lock the data folder '{}'", data.display()))?;
+
+    let parts = Parts::open(&config, fs)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("tinyobs")
+        .build()
+        .context("start the runtime")?;
+    let served = runtime.block_on(serve(&config, parts, listener));
+    // What still blocks after the shutdown's time limit is not waited for.
+    runtime.shutdown_background();
+    served
+}
+
+/// The parts that everything else stands on.
+pub(crate) struct Parts {
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) rng: Arc<dyn Rng>,
+    pub(crate) store: Arc<Store>,
+}
+
+impl Parts {
+    fn open(config: &Config, fs: Arc<dyn Fs>) -> Result<Self, Failure> {
+        let clock: Arc<dyn Clock> = SystemClock::new();
+        let rng: Arc<dyn Rng> = SystemRng::new();
+        let folder = config.data_dir.join(METRICS_FOLDER);
+        let (store, report) = Store::open(
+            Arc::clone(&fs),
+            Arc::clone(&clock),
+            Arc::clone(&rng),
+            &folder,
+            config.metrics.clone(),
+        )
+        .with_context(|| format!("open the metrics in '{}'", folder.display()))?;
+        tracing::info!(
+            blocks = report.blocks,
+            records = report.records,
+            samples = report.samples,
+            series = report.series,
+            torn_bytes = report.torn_bytes,
+            took_ms = u64::try_from(clock.monotonic().as_millis()).unwrap_or(u64::MAX),
+            "metrics opened"
+        );
+        for damaged in &report.quarantined {
+            tracing::error!(damaged, "damaged file was set aside, the rest is served");
+        }
+        Ok(Self { fs, clock, rng, store })
+    }
+}
+
+/// How a running program ends.
+enum End {
+    Signal(&'static str),
+    Fatal(String),
+}
+
+async fn serve(config: &Config, parts: Parts, listener: TcpListener) -> Result<(), Failure> {
+    let mut signals = Signals::listen().context("listen for signals")?;
+    let (fatal, mut fatal_errors) = mpsc::channel(8);
+    let (stop, stopped) = watch::channel(false);
+
+    let mut threads = Threads::new();
+    let stop_threads = threads::start(&mut threads, &parts.store, &fatal)?;
+    let stop_collector = start_collector(config, &parts, &mut threads, &fatal)?;
+
+    let mut tasks = Tasks::new();
+    if let Some(scraper) = scraper(config, &parts)? {
+        tasks.spawn("scraper", scraper.run(stopped.clone()));
+    }
+    let address = wiring::start_http(config, &parts, listener, stopped, &mut tasks, &fatal)?;
+    announce(config, &address).context("say where to look")?;
+
+    let end = tokio::select! {
+        biased;
+        signal = signals.next() => End::Signal(signal),
+        Some(error) = fatal_errors.recv() => End::Fatal(error),
+        Some(ended) = tasks.join_next() => End::Fatal(match ended {
+            Ok(name) => format!("task '{name}' ended by itself"),
+            Err(failure) => failure.to_string(),
+        }),
+    };
+    match &end {
+        End::Signal(signal) => tracing::info!(signal, "stopping"),
+        End::Fatal(error) => tracing::error!(error, "stopping because a part failed"),
+    }
+
+    stop.send_replace(true);
+    let limit = Duration::from_millis(config.server.shutdown_timeout_ms);
+    let deadline = parts.clock.monotonic() + limit;
+    let drained = async {
+        while tasks.join_next().await.is_some() {}
+        drop(stop_collector);
+        drop(stop_threads);
+        parts.store.close();
+        tokio::task::spawn_blocking(move || threads.join()).await
+    };
+    let finished = tokio::select! {
+        biased;
+        signal = signals.next() => Err(anyhow!("second {signal}: ended at once")),
+        joined = drained => match joined {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(failures)) => {
+                Err(failures.into_iter().next().map_or_else(|| anyhow!("a thread failed"), Into::into))
+            }
+            Err(error) => Err(error.into()),
+        },
+        () = parts.clock.sleep_until(deadline) => Err(anyhow!("shutdown took longer than {limit:?}")),
+    };
+    match (end, finished) {
+        (End::Fatal(error), _) => Err(Failure::Operation(anyhow!("{error}"))),
+        (End::Signal(_), finished) => finished.map_err(Failure::Operation),
+    }
+}
+
+fn start_collector(
+    config: &Config,
+    parts: &Parts,
+    threads: &mut Threads,
+    fatal: &mpsc::Sender<String>,
+) -> Result<Option<threads::Stop>, Failure> {
+    if !config.collector.enabled {
+        return Ok(None);
+    }
+    let observer = StoreObserver::new(Arc::clone(&parts.store));
+    let collector = HostCollector::new(
+        HostCollectorConfig::default(),
+        Arc::clone(&parts.fs),
+        Arc::clone(&parts.clock),
+        Arc::clone(&parts.store) as _,
+        vec![Arc::new(observer)],
+    );
+    let interval = Duration::from_millis(config.collector.interval_ms);
+    let stop = threads::every("collector", interval, threads, fatal, move || {
+        if let Err(error) = collector.sample() {
+            tracing::debug!(error = %error, "collected samples were not stored");
+        }
+    })?;
+    Ok(Some(stop))
+}
+
+fn scraper(config: &Config, parts: &Parts) -> Result<Option<Scraper>, Failure> {
+    if config.scrape_configs.is_empty() {
+        return Ok(None);
+    }
+    let http = SystemHttpClient::new().context("set up the HTTP client")?;
+    let scraper = Scraper::new(
+        config.scrape_configs.clone(),
+        &config.scrape,
+        Arc::new(http),
+        Arc::clone(&parts.fs),
+        Arc::clone(&parts.clock),
+        Arc::clone(&parts.store) as _,
+    )
+    .map_err(|error| Failure::Usage(error.into()))?;
+    Ok(Some(scraper))
+}
+
+/// Says on standard output that the program is ready, and where to look.
+fn announce(config: &Config, address: &std::net::SocketAddr) -> std::io::Result<()> {
+    let mut out = std::io::stdout();
+    writeln!(out, "TinyObs is ready: http://{address}/")?;
+    out.flush()?;
+    match config.server.auth {
+        AuthMode::Local => {
+            tracing::info!("no login: whoever is on this machine may read and write")
+        }
+        AuthMode::None if address.ip().is_loopback() => {}
+        AuthMode::None => {
+            tracing::warn!("no login: everybody who reaches this address may read and write");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! Joins the HTTP API with the parts that it serves.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use api::{ApiLimits, ApiParts, ServeLimits};
+use platform::{Rng, Tasks};
+use promql::{Engine, EngineConfig};
+use tokio::sync::{mpsc, watch};
+
+use crate::Failure;
+use crate::config::Config;
+use crate::serve::Parts;
+
+/// Starts serving and returns the address.
+///
+/// # Errors
+///
+/// The port cannot be used within the runtime.
+pub(crate) fn start_http(
+    config: &Config,
+    parts: &Parts,
+    listener: TcpListener,
+    stopped: watch::Receiver<bool>,
+    tasks: &mut Tasks,
+    fatal: &mpsc::Sender<String>,
+) -> Result<SocketAddr, Failure> {
+    let address = listener.local_addr().context("read the address")?;
+    listener.set_nonblocking(true).context("prepare the port")?;
+    let listener =
+        tokio::net::TcpListener::from_std(listener).context("hand the port to the runtime")?;
+    let router = api::router(ApiParts {
+        store: Arc::clone(&parts.store),
+        engine: engine(config),
+        clock: Arc::clone(&parts.clock),
+        rng: Arc::clone(&parts.rng) as Arc<dyn Rng>,
+        limits: limits(config),
+        shutdown: stopped.clone(),
+    });
+    // Half of the time limit of the whole shutdown: threads and journal need the rest.
+    let drain_timeout = Duration::from_millis(config.server.shutdown_timeout_ms / 2);
+    let serve_limits = ServeLimits {
+        connections_max: config.http.connections_max,
+        drain_timeout,
+        ..ServeLimits::default()
+    };
+    let serving = api::serve(listener, router, serve_limits, Arc::clone(&parts.clock), stopped);
+    let fatal = fatal.clone();
+    tasks.spawn("http", async move {
+        if let Err(error) = serving.await {
+            // A full queue already holds a reason to stop.
+            drop(fatal.try_send(format!("serve HTTP: {error}")));
+        }
+    });
+    Ok(address)
+}
+
+fn engine(config: &Config) -> Engine {
+    Engine::new(EngineConfig {
+        lookback_ms: config.query.lookback_ms,
+        samples_max: config.query.samples_max,
+        points_per_series_max: config.query.points_per_series_max,
+        ..EngineConfig::default()
+    })
+}
+
+fn limits(config: &Config) -> ApiLimits {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    ApiLimits {
+        body_bytes_max: config.http.body_bytes_max,
+        write_body_bytes_max: config.http.write_body_bytes_max,
+        query_timeout: Duration::from_millis(config.query.timeout_ms),
+        queries_concurrent_max: match config.query.concurrency {
+            0 => cores,
+            concurrency => concurrency,
+        },
+        storage_bytes_max: config.storage_bytes_max,
+        ..ApiLimits::default()
+    }
+}
