@@ -1,0 +1,114 @@
+//! The command line, from the outside.
+#![expect(clippy::disallowed_methods, reason = "tests prepare and damage real files")]
+
+use std::process::{Command, Output};
+
+use crate::program::{TinyObs, request};
+
+fn tinyobs(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tinyobs")).args(arguments).output().expect("run the program")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_pushed_sample_is_answered_by_the_query_command_also_after_a_restart() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = TinyObs::start(data.path(), &["--set", "collector.enabled=false"]);
+    let body = br#"{"metrics":[{"name":"orders","type":"gauge","value":3,"labels":{"shop":"a"}}]}"#;
+    let (status, answer) =
+        request("POST", &format!("{}/v1/ingest", server.url), &[], body.to_vec());
+    assert_eq!((status, text(&answer).trim()), (200, r#"{"status":"success","count":1}"#));
+
+    let output = tinyobs(&["query", "--server", &server.url, "orders"]);
+    let line = text(&output.stdout);
+    assert!(line.starts_with(r#"orders{shop="a"} => 3 @["#), "{line}");
+
+    assert!(server.terminate().success());
+    let server = TinyObs::start(data.path(), &["--set", "collector.enabled=false"]);
+    let output = tinyobs(&["query", "--server", &server.url, "orders"]);
+    assert_eq!(text(&output.stdout), line);
+}
+
+#[test]
+fn a_bad_expression_is_a_usage_error_with_its_position() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = TinyObs::start(data.path(), &["--set", "collector.enabled=false"]);
+    let output = tinyobs(&["query", "--server", &server.url, "sum("]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("1:5: parse error"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn the_data_folder_has_one_owner_and_the_port_too() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = TinyObs::start(data.path(), &["--set", "collector.enabled=false"]);
+    let folder = data.path().display().to_string();
+    let second = tinyobs(&["serve", "--listen", "127.0.0.1:0", "--data-dir", &folder]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(text(&second.stderr).contains("lock"), "{}", text(&second.stderr));
+
+    let other = tempfile::tempdir().expect("a folder");
+    let folder = other.path().join("never-made").display().to_string();
+    let address = server.url.trim_start_matches("http://");
+    let third = tinyobs(&["serve", "--listen", address, "--data-dir", &folder]);
+    assert_eq!(third.status.code(), Some(1));
+    assert!(!other.path().join("never-made").exists(), "a taken port fails before anything starts");
+}
+
+#[test]
+fn check_config_reports_all_mistakes_with_their_paths() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("tinyobs.yaml");
+    let text_of_file = "metrics:\n  durability: maybe\nspeed: 11\n";
+    std::fs::write(&file, text_of_file).expect("write the file");
+    let file = file.display().to_string();
+    let output = tinyobs(&["check", "config", &file]);
+    assert_eq!(output.status.code(), Some(2));
+    let complaint = text(&output.stderr);
+    assert!(complaint.contains("2 mistakes"), "{complaint}");
+    assert!(complaint.contains("metrics.durability") && complaint.contains("speed"), "{complaint}");
+
+    std::fs::write(&file, "log:\n  level: debug\n").expect("write the file");
+    assert!(tinyobs(&["check", "config", &file]).status.success());
+}
+
+#[test]
+fn verify_finds_nothing_in_a_sound_folder_and_names_a_damaged_file() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = TinyObs::start(data.path(), &["--set", "collector.enabled=false"]);
+    for value in 0..3 {
+        let body = format!(r#"{{"metrics":[{{"name":"orders","value":{value}}}]}}"#);
+        let (status, _) = request("POST", &format!("{}/v1/ingest", server.url), &[], body.into());
+        assert_eq!(status, 200);
+    }
+    assert!(server.terminate().success());
+    let folder = data.path().display().to_string();
+    let sound = tinyobs(&["verify", "--data-dir", &folder]);
+    assert_eq!(sound.status.code(), Some(0), "{}", text(&sound.stdout));
+
+    let segment = first_segment(&data.path().join("metrics"));
+    let mut bytes = std::fs::read(&segment).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x40;
+    std::fs::write(&segment, bytes).expect("write");
+    let damaged = tinyobs(&["verify", "--data-dir", &folder]);
+    assert_eq!(damaged.status.code(), Some(3), "{}", text(&damaged.stdout));
+    let name = segment.file_name().expect("a name").to_string_lossy().into_owned();
+    assert!(text(&damaged.stdout).contains(&name), "{}", text(&damaged.stdout));
+}
+
+/// Returns the journal's first segment: the largest file below the folder of an idle, young store.
+fn first_segment(folder: &std::path::Path) -> std::path::PathBuf {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("list") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files.into_iter().max_by_key(|file| file.metadata().map_or(0, |m| m.len())).expect("a file")
+}

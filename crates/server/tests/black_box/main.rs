@@ -1,0 +1,12 @@
+//! Drives the real program as its users do: over its command line, its port, and real peers.
+//!
+//! What a test needs from outside (Debian's Prometheus, a browser) is started on free ports of 127.0.0.1;
+//! where it is not installed, the test says so in one line.
+
+mod command_line;
+mod crash;
+mod page;
+mod peers;
+mod program;
+mod prometheus;
+mod recorder;
