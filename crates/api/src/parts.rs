@@ -6,9 +6,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use platform::{Clock, Rng};
 use promql::Engine;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tsdb::{Store, StoreStats};
 
+use crate::failure::Failure;
 use crate::gate::Gate;
 use crate::page::Assets;
 
@@ -109,6 +110,13 @@ impl App {
             shutdown,
             assets,
         }
+    }
+
+    /// Lets a write begin.
+    pub(crate) fn admit_write(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        Arc::clone(&self.writes)
+            .try_acquire_owned()
+            .map_err(|_| Failure::overloaded("too many writes are going on; try again later"))
     }
 
     /// Returns the bytes on disk as they were at most ten seconds ago. Blocking.

@@ -6,12 +6,12 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use crate::failure::{Failure, Kind};
 use crate::page::Assets;
 use crate::parts::{ApiParts, App};
-use crate::{guard, page, prometheus};
+use crate::{guard, legacy, otlp, page, prometheus, remote_write};
 
 /// Returns the routes over `parts`.
 #[must_use]
@@ -33,8 +33,21 @@ fn routes(app: Arc<App>) -> Router {
         .route("/api/v1/metadata", get(prometheus::metadata))
         .route("/api/v1/format_query", get(prometheus::format).post(prometheus::format))
         .route("/api/v1/status/buildinfo", get(prometheus::build_info))
+        .route("/api/v1/write", post(remote_write::write))
+        .route("/api/v1/otlp/v1/metrics", post(otlp::metrics))
+        .route("/v1/metrics", post(otlp::metrics))
         .route("/-/healthy", get(prometheus::healthy))
         .route("/-/ready", get(prometheus::ready))
+        .route("/v1/ingest", post(legacy::ingest))
+        .route("/v1/query", get(legacy::samples))
+        .route("/v1/query/range", get(legacy::range))
+        .route("/v1/query/execute", post(legacy::execute))
+        .route("/v1/query/instant", get(legacy::instant).post(legacy::instant))
+        .route("/v1/metrics/list", get(legacy::metrics_list))
+        .route("/v1/stats", get(legacy::stats))
+        .route("/v1/cardinality", get(legacy::cardinality))
+        .route("/v1/storage", get(legacy::storage))
+        .route("/v1/health", get(legacy::health))
         .fallback(elsewhere)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(&app), guard::guard))

@@ -1,0 +1,83 @@
+//! The routes below `/v1` that TinyObs has always had.
+
+mod ingest;
+
+mod promql;
+mod samples;
+mod status;
+
+pub(crate) use ingest::ingest;
+
+pub(crate) use promql::{execute, instant};
+pub(crate) use samples::{range, samples};
+pub(crate) use status::{cardinality, health, metrics_list, stats, storage};
+
+use axum::response::Response;
+use http::StatusCode;
+use model::{Labels, METRIC_NAME, MetricType, Sample};
+
+use crate::body::json_response;
+use crate::failure::Failure;
+use crate::json::Json;
+use crate::params::Params;
+use crate::parts::App;
+use crate::time::{format_rfc3339, parse_time};
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// Returns an answer with the newline that these routes end with.
+fn respond(mut json: Json) -> Response {
+    json.raw("\n");
+    json_response(StatusCode::OK, json)
+}
+
+/// Returns the span that `start` and `end` say; without them the last hour.
+fn span(app: &App, params: &Params) -> Result<model::TimeRange, Failure> {
+    let now = app.clock.now();
+    let bound = |name: &str, otherwise: model::Timestamp| match params.get(name) {
+        None => Ok(otherwise),
+        Some(text) => parse_time(text).ok_or_else(|| {
+            let forms = "seconds since 1970 or RFC 3339";
+            Failure::bad_data(format!("invalid {name}: {text:?} is not a time; use {forms}"))
+        }),
+    };
+    let start = bound("start", now.saturating_add_millis(-HOUR_MS))?;
+    Ok(model::TimeRange::new(start, bound("end", now)?))
+}
+
+/// Writes a label set as an object without the metric's name.
+fn write_labels(json: &mut Json, labels: &Labels) {
+    let others = labels.iter().filter(|(name, _)| *name != METRIC_NAME);
+    json.list(["{", "}"], others, |json, (name, value)| {
+        json.string(name);
+        json.raw(":");
+        json.string(value);
+    });
+}
+
+/// Writes a sample as it was ingested.
+fn write_metric(json: &mut Json, labels: &Labels, kind: &str, sample: Sample) {
+    json.raw(r#"{"name":"#);
+    json.string(labels.metric_name().unwrap_or_default());
+    json.raw(r#","type":"#);
+    json.string(kind);
+    json.raw(r#","value":"#);
+    json.float(sample.value);
+    if labels.iter().any(|(name, _)| name != METRIC_NAME) {
+        json.raw(r#","labels":"#);
+        write_labels(json, labels);
+    }
+    json.raw(r#","timestamp":"#);
+    json.string(&format_rfc3339(sample.timestamp));
+    json.raw("}");
+}
+
+/// Returns the declared type of the metric, also of the parts of a histogram; empty when it is unknown.
+fn declared_type(app: &App, metric: &str) -> &'static str {
+    let known = |name: &str| {
+        let entries = app.store.metadata(Some(name));
+        let declared = entries.first().map(|(_, metadata)| metadata.metric_type);
+        declared.filter(|declared| *declared != MetricType::Unknown)
+    };
+    known(metric).map_or("", MetricType::as_str)
+}

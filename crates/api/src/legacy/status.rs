@@ -1,0 +1,135 @@
+//! What there is and how it is.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::StatusCode;
+use model::{METRIC_NAME, SeriesSource as _, TimeRange, Timestamp};
+
+use super::{HOUR_MS, respond};
+use crate::body::json_response;
+use crate::failure::LegacyFailure;
+use crate::gate;
+use crate::json::Json;
+use crate::parts::App;
+use crate::time::{format_go_duration, format_rfc3339};
+
+/// What clients know as "no time".
+const NO_TIME: &str = "0001-01-01T00:00:00Z";
+
+/// Lists the names of metrics of the last 24 hours.
+pub(crate) async fn metrics_list(
+    State(app): State<Arc<App>>,
+    _request: Request,
+) -> Result<Response, LegacyFailure> {
+    let response = gate::run(&app, app.limits.query_timeout, |app, cancellation| {
+        let now = app.clock.now();
+        let range = TimeRange::new(now.saturating_add_millis(-24 * HOUR_MS), now);
+        let names = app.store.label_values(METRIC_NAME, &[], range, cancellation)?;
+        let mut json = Json::new();
+        json.raw(r#"{"metrics":"#);
+        json.strings(names.iter().map(String::as_str));
+        json.raw(r#","count":"#);
+        json.display(names.len());
+        json.raw("}");
+        Ok(respond(json))
+    });
+    Ok(response.await?)
+}
+
+/// Tells sizes and counts.
+pub(crate) async fn stats(
+    State(app): State<Arc<App>>,
+    _request: Request,
+) -> Result<Response, LegacyFailure> {
+    let response = gate::run(&app, app.limits.query_timeout, |app, _| {
+        let stats = app.store.stats();
+        let time = |time: Option<Timestamp>| time.map_or(NO_TIME.to_owned(), format_rfc3339);
+        let mut json = Json::new();
+        json.display(format_args!(
+            r#"{{"TotalMetrics":{},"TotalSeries":{},"SizeBytes":{},"OldestMetric":"{}","NewestMetric":"{}"}}"#,
+            stats.samples,
+            stats.series,
+            stats.bytes_on_disk,
+            time(stats.oldest),
+            time(stats.newest),
+        ));
+        Ok(respond(json))
+    });
+    Ok(response.await?)
+}
+
+/// Tells how many series there are and may be.
+pub(crate) async fn cardinality(
+    State(app): State<Arc<App>>,
+    _request: Request,
+) -> Result<Response, LegacyFailure> {
+    let response = gate::run(&app, app.limits.query_timeout, |app, _| {
+        let cardinality = app.store.cardinality();
+        let used = cardinality.total_series as f64 / cardinality.series_limit.max(1) as f64;
+        let mut json = Json::new();
+        json.display(format_args!(
+            r#"{{"total_series":{},"unique_metrics":{},"max_series_metric":"#,
+            cardinality.total_series, cardinality.unique_metrics,
+        ));
+        json.string(&cardinality.max_series_metric);
+        json.display(format_args!(
+            r#","max_series_count":{},"series_limit":{},"per_metric_limit":{},"utilization_percent":"#,
+            cardinality.max_series_count, cardinality.series_limit, cardinality.per_metric_limit,
+        ));
+        json.float(used * 100.0);
+        json.raw("}");
+        Ok(respond(json))
+    });
+    Ok(response.await?)
+}
+
+/// Tells the bytes on disk and how many there may be, 0 for no limit.
+pub(crate) async fn storage(
+    State(app): State<Arc<App>>,
+    _request: Request,
+) -> Result<Response, LegacyFailure> {
+    let response = gate::run(&app, app.limits.query_timeout, |app, _| {
+        let (used, limit) = (app.bytes_on_disk(), app.limits.storage_bytes_max);
+        let mut json = Json::new();
+        json.display(format_args!(r#"{{"used_bytes":{used},"max_bytes":{limit}}}"#));
+        Ok(respond(json))
+    });
+    Ok(response.await?)
+}
+
+/// Tells whether something is wrong, and what. Needs no place among the queries: it is to answer when they are many.
+pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
+    let health = app.store.health();
+    let mut problems = Vec::new();
+    problems.extend(health.read_only.map(|reason| format!("store is read-only: {reason}")));
+    let damaged = health.quarantined.iter();
+    problems.extend(damaged.map(|file| format!("damaged file was set aside: {file}")));
+    let failed = health.last_maintenance_error.as_deref();
+    problems.extend(failed.map(|error| format!("maintenance failed: {error}")));
+
+    let uptime = app.clock.monotonic().saturating_sub(app.started);
+    let healthy = problems.is_empty();
+    let mut json = Json::new();
+    json.raw(r#"{"status":"#);
+    json.string(if healthy { "healthy" } else { "degraded" });
+    json.raw(r#","version":"#);
+    json.string(env!("CARGO_PKG_VERSION"));
+    json.raw(r#","uptime":"#);
+    json.string(&format_go_duration(uptime));
+    json.raw(r#","compaction":{"healthy":"#);
+    json.display(failed.is_none());
+    if let Some(error) = failed {
+        json.raw(r#","last_error":"#);
+        json.string(error);
+    }
+    json.raw("}");
+    if !healthy {
+        json.raw(r#","problems":"#);
+        json.strings(problems.iter().map(String::as_str));
+    }
+    json.raw("}\n");
+    let status = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json_response(status, json)
+}

@@ -1,0 +1,95 @@
+//! OTLP metrics over HTTP.
+
+use std::error::Error as _;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http::{StatusCode, header};
+use ingest::{
+    Compression, OtlpError, OtlpFormat, decode_otlp, encode_otlp_response, encode_otlp_status,
+};
+use model::{AppendMode, CommitSequence, SampleSink as _};
+
+use crate::body;
+use crate::failure::{Failure, Kind};
+use crate::parts::App;
+
+/// What became of a request.
+struct Stored {
+    sequence: CommitSequence,
+    rejected: u64,
+    message: String,
+}
+
+/// Stores what an OpenTelemetry exporter sends.
+pub(crate) async fn metrics(State(app): State<Arc<App>>, request: Request) -> Response {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    let format = content_type.and_then(|value| value.to_str().ok());
+    let Some(format) = format.and_then(OtlpFormat::from_content_type) else {
+        let message = "OTLP needs Content-Type: application/x-protobuf or application/json";
+        return Failure::new(Kind::UnsupportedMedia, message).plain();
+    };
+    match store(&app, format, request).await {
+        Ok(stored) => {
+            let body = encode_otlp_response(format, stored.rejected, &stored.message);
+            respond(StatusCode::OK, format, body)
+        }
+        Err(failure) => {
+            let body = encode_otlp_status(format, &failure.message);
+            failure.finish(respond(failure.status(), format, body))
+        }
+    }
+}
+
+fn respond(status: StatusCode, format: OtlpFormat, body: Vec<u8>) -> Response {
+    (status, [(header::CONTENT_TYPE, format.content_type())], body).into_response()
+}
+
+async fn store(app: &Arc<App>, format: OtlpFormat, request: Request) -> Result<Stored, Failure> {
+    let (parts, body) = request.into_parts();
+    let compression = body::compression(&parts.headers)?;
+    let permit = app.admit_write()?;
+    let bytes = body::read(app, body, app.limits.write_body_bytes_max).await?;
+    let worker = Arc::clone(app);
+    let append = move || append(&worker, format, compression, bytes);
+    let stored = tokio::task::spawn_blocking(append).await.map_err(|error| {
+        tracing::error!(error = %error, "OTLP request panicked");
+        Failure::new(Kind::Internal, "the request made the server fail; the log says more")
+    })??;
+    app.store.durable(stored.sequence).await?;
+    drop(permit);
+    Ok(stored)
+}
+
+fn append(
+    app: &App,
+    format: OtlpFormat,
+    compression: Compression,
+    body: Bytes,
+) -> Result<Stored, Failure> {
+    let body = body::unpack(compression, body, app.limits.write_body_bytes_max)?;
+    let metrics = decode_otlp(format, &body).map_err(|error| {
+        let kind = match &error {
+            OtlpError::Protobuf(_) | OtlpError::Json(_) => Kind::BadData,
+            OtlpError::TooManyElements { .. } | OtlpError::TooManyLabels { .. } => Kind::TooLarge,
+        };
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        Failure::new(kind, format!("{error}{cause}"))
+    })?;
+    let receipt = app.store.append(&metrics.batch(), AppendMode::Partial)?;
+    let mut message = metrics.rejection_message();
+    if let Some(first) = receipt.rejections.examples.first() {
+        if !message.is_empty() {
+            message.push_str("; ");
+        }
+        let refused = receipt.rejections.samples;
+        message.push_str(&format!("{refused} samples refused, the first: {}", first.reason));
+    }
+    // One data point of a histogram becomes several samples: never more are reported than were sent.
+    let refused = u64::try_from(receipt.rejections.samples).unwrap_or(u64::MAX);
+    let rejected =
+        metrics.rejected_data_points().saturating_add(refused).min(metrics.data_points());
+    Ok(Stored { sequence: receipt.sequence, rejected, message })
+}
