@@ -1,12 +1,14 @@
 //! The routes below `/v1` that TinyObs has always had.
 
 mod ingest;
+mod latest;
 
 mod promql;
 mod samples;
 mod status;
 
 pub(crate) use ingest::ingest;
+pub(crate) use latest::write_latest;
 
 pub(crate) use promql::{execute, instant};
 pub(crate) use samples::{range, samples};
@@ -72,12 +74,10 @@ fn write_metric(json: &mut Json, labels: &Labels, kind: &str, sample: Sample) {
     json.raw("}");
 }
 
-/// Returns the declared type of the metric, also of the parts of a histogram; empty when it is unknown.
+/// Returns the declared type of the metric; empty when it is unknown.
 fn declared_type(app: &App, metric: &str) -> &'static str {
-    let known = |name: &str| {
-        let entries = app.store.metadata(Some(name));
-        let declared = entries.first().map(|(_, metadata)| metadata.metric_type);
-        declared.filter(|declared| *declared != MetricType::Unknown)
-    };
-    known(metric).map_or("", MetricType::as_str)
+    let entries = app.store.metadata(Some(metric));
+    let declared = entries.first().map(|(_, metadata)| metadata.metric_type);
+    let known = declared.filter(|declared| *declared != MetricType::Unknown);
+    known.map_or("", MetricType::as_str)
 }

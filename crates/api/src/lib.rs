@@ -11,6 +11,7 @@ mod gate;
 mod guard;
 mod json;
 mod legacy;
+mod live;
 mod otlp;
 mod page;
 mod params;

@@ -11,6 +11,7 @@ use tsdb::{Store, StoreStats};
 
 use crate::failure::Failure;
 use crate::gate::Gate;
+use crate::live::Snapshot;
 use crate::page::Assets;
 
 /// What the routes serve.
@@ -88,6 +89,7 @@ pub(crate) struct App {
     pub(crate) queries: Gate,
     pub(crate) writes: Arc<Semaphore>,
     pub(crate) live: Arc<Semaphore>,
+    pub(crate) snapshot: Snapshot,
     pub(crate) assets: Assets,
     /// Held while the folder is walked, so that it is walked once. Never held across an await.
     stats: Mutex<Option<(Duration, u64)>>,
@@ -101,6 +103,7 @@ impl App {
             queries: Gate::new(limits.queries_concurrent_max, limits.queries_waiting_max),
             writes: Arc::new(Semaphore::new(limits.writes_concurrent_max)),
             live: Arc::new(Semaphore::new(limits.live_connections_max)),
+            snapshot: Snapshot::default(),
             stats: Mutex::new(None),
             store,
             engine,

@@ -11,10 +11,9 @@ use axum::routing::{get, post};
 use crate::failure::{Failure, Kind};
 use crate::page::Assets;
 use crate::parts::{ApiParts, App};
-use crate::{guard, legacy, otlp, page, prometheus, remote_write};
+use crate::{guard, legacy, live, otlp, page, prometheus, remote_write};
 
 /// Returns the routes over `parts`.
-#[must_use]
 pub fn router(parts: ApiParts) -> Router {
     router_with(parts, page::EMBEDDED)
 }
@@ -48,6 +47,7 @@ fn routes(app: Arc<App>) -> Router {
         .route("/v1/cardinality", get(legacy::cardinality))
         .route("/v1/storage", get(legacy::storage))
         .route("/v1/health", get(legacy::health))
+        .route("/v1/ws", get(live::connect))
         .fallback(elsewhere)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(&app), guard::guard))

@@ -1,0 +1,280 @@
+//! Live updates over WebSocket: what came in lately, and the answers to queries that a client follows.
+//!
+//! `docs/live-updates.md` describes the messages. Each connection is one task that alone reads and writes it, so a
+//! client that does not read holds up nobody else.
+
+mod messages;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::{Request, State};
+use axum::response::Response;
+use futures_util::StreamExt as _;
+use model::Timestamp;
+use parking_lot::Mutex;
+
+use self::messages::{Subscription, parse};
+use crate::expression::parse_query;
+use crate::failure::{Failure, LegacyFailure};
+use crate::gate;
+use crate::json::Json;
+use crate::legacy::write_latest;
+use crate::parts::App;
+use crate::prometheus::write_value;
+
+/// How often the newest samples are sent.
+const UPDATE_INTERVAL: Duration = Duration::from_secs(5);
+/// How often a connection is asked whether it lives.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// How long a connection may be silent; it answers every ping.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How long a message may take to leave.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest message of a client, in bytes.
+const MESSAGE_BYTES_MAX: usize = 64 << 10;
+/// Most bytes that wait for a client, above which it is dropped.
+const WAITING_BYTES_MAX: usize = 32 << 20;
+
+/// The newest samples as all connections get them, made once for all.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot {
+    /// When it was made, and what it says. Never held across an await.
+    made: Mutex<Option<(Duration, Option<Utf8Bytes>)>>,
+}
+
+/// Begins live updates.
+pub(crate) async fn connect(
+    State(app): State<Arc<App>>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    _request: Request,
+) -> Result<Response, LegacyFailure> {
+    let upgrade = upgrade
+        .map_err(|_| Failure::bad_data("live updates need a WebSocket: send Upgrade: websocket"))?;
+    let place = Arc::clone(&app.live)
+        .try_acquire_owned()
+        .map_err(|_| Failure::overloaded("too many live connections; try again later"))?;
+    let upgrade = upgrade
+        .max_message_size(MESSAGE_BYTES_MAX)
+        .max_frame_size(MESSAGE_BYTES_MAX)
+        .max_write_buffer_size(WAITING_BYTES_MAX);
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        let connection = Connection::new(app);
+        connection.run(socket).await;
+        drop(place);
+    }))
+}
+
+/// A query that a connection follows.
+struct Followed {
+    subscription: Subscription,
+    next: Duration,
+}
+
+struct Connection {
+    app: Arc<App>,
+    followed: BTreeMap<String, Followed>,
+    next_update: Duration,
+    next_ping: Duration,
+    last_heard: Duration,
+}
+
+/// Why a connection ends.
+enum End {
+    /// The client went away, or does not read.
+    Gone,
+    /// We end it, and say why.
+    Told(u16, &'static str),
+}
+
+impl Connection {
+    fn new(app: Arc<App>) -> Self {
+        let now = app.clock.monotonic();
+        Self {
+            app,
+            followed: BTreeMap::new(),
+            next_update: now + UPDATE_INTERVAL,
+            next_ping: now + PING_INTERVAL,
+            last_heard: now,
+        }
+    }
+
+    async fn run(mut self, mut socket: WebSocket) {
+        let end = loop {
+            if let Err(end) = self.step(&mut socket).await {
+                break end;
+            }
+        };
+        if let End::Told(code, reason) = end {
+            let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
+            // A client that is gone needs no goodbye.
+            drop(self.send(&mut socket, Message::Close(Some(frame))).await);
+        }
+    }
+
+    /// Waits for the next thing to happen, and does it.
+    async fn step(&mut self, socket: &mut WebSocket) -> Result<(), End> {
+        let clock = Arc::clone(&self.app.clock);
+        let next_query = self.followed.values().map(|followed| followed.next).min();
+        let silent = self.last_heard + SILENCE_MAX;
+        let due = self.next_update.min(self.next_ping).min(silent);
+        let due = next_query.map_or(due, |next| next.min(due));
+        let mut shutdown = self.app.shutdown.clone();
+        let received = tokio::select! {
+            biased;
+            () = async { drop(shutdown.wait_for(|stopped| *stopped).await) } => {
+                return Err(End::Told(close_code::AWAY, "the server is stopping"));
+            }
+            received = socket.next() => Some(received),
+            () = clock.sleep_until(due) => None,
+        };
+        match received {
+            Some(Some(Ok(message))) => self.receive(socket, message).await?,
+            Some(Some(Err(_)) | None) => return Err(End::Gone),
+            None => {}
+        }
+        let now = clock.monotonic();
+        if now >= self.last_heard + SILENCE_MAX {
+            return Err(End::Gone);
+        }
+        if now >= self.next_ping {
+            self.next_ping = now + PING_INTERVAL;
+            self.send(socket, Message::Ping(bytes::Bytes::new())).await?;
+        }
+        if now >= self.next_update {
+            self.next_update = now + UPDATE_INTERVAL;
+            if let Some(text) = self.latest().await {
+                self.send(socket, Message::Text(text)).await?;
+            }
+        }
+        self.answer_due(socket, now).await
+    }
+
+    async fn receive(&mut self, socket: &mut WebSocket, message: Message) -> Result<(), End> {
+        self.last_heard = self.app.clock.monotonic();
+        let text = match message {
+            Message::Text(text) => text,
+            Message::Close(_) => return Err(End::Gone),
+            Message::Binary(_) => return Err(End::Told(close_code::UNSUPPORTED, "send text")),
+            Message::Ping(_) | Message::Pong(_) => return Ok(()),
+        };
+        let subscriptions = match parse(&text, self.app.limits.live_queries_max) {
+            Ok(subscriptions) => subscriptions,
+            Err(reason) => return self.send(socket, problem(&reason)).await,
+        };
+        let next = self.last_heard;
+        self.followed = subscriptions
+            .into_iter()
+            .map(|(id, subscription)| (id, Followed { subscription, next }))
+            .collect();
+        Ok(())
+    }
+
+    /// Sends the answers to the queries whose time has come. A late one is not made up for.
+    async fn answer_due(&mut self, socket: &mut WebSocket, now: Duration) -> Result<(), End> {
+        let due = self.followed.iter().filter(|(_, followed)| followed.next <= now);
+        let due: Vec<(String, Subscription)> =
+            due.map(|(id, followed)| (id.clone(), followed.subscription.clone())).collect();
+        for (id, subscription) in due {
+            let at = aligned(self.app.clock.now(), subscription.step_ms);
+            let answer = self.evaluate(&id, &subscription, at).await;
+            self.send(socket, answer).await?;
+            if let Some(followed) = self.followed.get_mut(&id) {
+                followed.next = self.app.clock.monotonic() + step(&subscription);
+            }
+        }
+        Ok(())
+    }
+
+    async fn evaluate(&self, id: &str, subscription: &Subscription, at: Timestamp) -> Message {
+        let query = subscription.query.clone();
+        let data = gate::run(&self.app, self.app.limits.query_timeout, move |app, cancellation| {
+            let expr = parse_query(&query)?;
+            let outcome =
+                app.engine.query_instant(app.store.as_ref(), &query, &expr, at, cancellation)?;
+            let mut json = Json::new();
+            write_value(&mut json, &outcome.value);
+            Ok(json)
+        });
+        let mut json = Json::new();
+        json.raw(r#"{"type":"query_result","id":"#);
+        json.string(id);
+        json.raw(r#","time":"#);
+        json.seconds(at.as_millis());
+        match data.await {
+            Ok(data) => {
+                json.raw(r#","status":"success","data":"#);
+                json.append(data);
+            }
+            Err(failure) => {
+                json.raw(r#","status":"error","errorType":"#);
+                json.string(failure.error_type());
+                json.raw(r#","error":"#);
+                json.string(&failure.message);
+            }
+        }
+        json.raw("}");
+        text(json)
+    }
+
+    /// Returns the newest samples, made at most once in the interval for all connections.
+    async fn latest(&self) -> Option<Utf8Bytes> {
+        let made = gate::run(&self.app, self.app.limits.query_timeout, |app, cancellation| {
+            let mut made = app.snapshot.made.lock();
+            let now = app.clock.monotonic();
+            match &*made {
+                Some((at, text)) if now.saturating_sub(*at) < UPDATE_INTERVAL / 2 => {
+                    Ok(text.clone())
+                }
+                _ => {
+                    let text = write_latest(app, cancellation)?.map(into_text);
+                    *made = Some((now, text.clone()));
+                    Ok(text)
+                }
+            }
+        });
+        made.await.unwrap_or_else(|failure| {
+            tracing::debug!(failure = failure.message, "live update was left out");
+            None
+        })
+    }
+
+    async fn send(&self, socket: &mut WebSocket, message: Message) -> Result<(), End> {
+        let deadline = self.app.clock.monotonic() + SEND_TIMEOUT;
+        tokio::select! {
+            biased;
+            sent = socket.send(message) => sent.map_err(|_| End::Gone),
+            () = self.app.clock.sleep_until(deadline) => Err(End::Gone),
+        }
+    }
+}
+
+fn step(subscription: &Subscription) -> Duration {
+    Duration::from_millis(subscription.step_ms.unsigned_abs())
+}
+
+/// Returns the last multiple of the step that is not after `now`: all clients see the same points.
+fn aligned(now: Timestamp, step_ms: i64) -> Timestamp {
+    let millis = now.as_millis();
+    Timestamp::from_millis(millis - millis.rem_euclid(step_ms))
+}
+
+fn problem(reason: &str) -> Message {
+    let mut json = Json::new();
+    json.raw(r#"{"type":"error","error":"#);
+    json.string(reason);
+    json.raw("}");
+    text(json)
+}
+
+fn text(json: Json) -> Message {
+    Message::Text(into_text(json))
+}
+
+fn into_text(json: Json) -> Utf8Bytes {
+    // Only text is ever written to it; nothing is lost should that change.
+    Utf8Bytes::from(String::from_utf8_lossy(&json.into_bytes()).into_owned())
+}
