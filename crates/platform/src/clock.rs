@@ -98,7 +98,8 @@ impl Clock for SystemClock {
 
     fn sleep_until(&self, deadline: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let instant = tokio::time::Instant::from_std(self.start + deadline);
-        Box::pin(tokio::time::sleep_until(instant))
+        // The timer is made when the future is first polled: only then there has to be a runtime.
+        Box::pin(async move { tokio::time::sleep_until(instant).await })
     }
 }
 
