@@ -19,7 +19,7 @@ pub(crate) type Assets = fn(&str) -> Option<Cow<'static, [u8]>>;
 pub(crate) const EMBEDDED: Assets = |path| Dist::get(path).map(|file| file.data);
 
 #[derive(RustEmbed)]
-#[folder = "$CARGO_MANIFEST_DIR/../../web/dist"]
+#[folder = "../../web/dist"]
 #[allow_missing = true]
 struct Dist;
 
