@@ -2,10 +2,9 @@
 
 use std::io::Write as _;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
@@ -17,7 +16,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use http_body_util::BodyExt as _;
 
 use crate::failure::{Failure, Kind};
-use crate::parts::App;
 use crate::routes::refuse;
 
 /// Shorter answers are not compressed, in bytes.
@@ -30,7 +28,7 @@ const POLICY: HeaderValue =
     HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; base-uri 'none'");
 
 /// Wraps every route.
-pub(crate) async fn guard(State(_app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(crate) async fn guard(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let is_head = request.method() == Method::HEAD;
     let takes_gzip = accepts_gzip(request.headers());
@@ -132,6 +130,11 @@ fn harden(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+    use axum::middleware::from_fn;
+    use axum::routing::get;
+    use tower::ServiceExt as _;
+
     use super::*;
 
     #[test]
@@ -154,6 +157,30 @@ mod tests {
                 headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
             }
             assert_eq!(is_foreign(&headers, &Uri::from_static("/")), foreign, "{origin:?} {host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered_and_the_next_request_served() {
+        let router = Router::new()
+            .route("/v1/boom", get(async || -> &'static str { std::panic::panic_any("boom") }))
+            .route("/v1/calm", get(async || "calm"))
+            .layer(from_fn(guard));
+        for (path, status, expected) in [
+            (
+                "/v1/boom",
+                500,
+                "{\"error\":\"Internal Server Error\",\"message\":\"the request made the server fail; \
+                 the log says more\"}\n",
+            ),
+            ("/v1/calm", 200, "calm"),
+        ] {
+            let request = Request::get(path).body(Body::empty()).expect("a request");
+            let response = router.clone().oneshot(request).await.expect("infallible");
+            assert_eq!(response.status().as_u16(), status, "{path}");
+            assert_eq!(response.headers()["x-content-type-options"], "nosniff", "{path}");
+            let body = response.into_body().collect().await.expect("a body in memory");
+            assert_eq!(body.to_bytes(), expected, "{path}");
         }
     }
 

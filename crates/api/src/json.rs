@@ -87,7 +87,7 @@ impl Json {
     pub(crate) fn quoted_float(&mut self, value: f64) {
         self.0.push(b'"');
         if value.is_finite() {
-            self.finite(value);
+            self.finite(value, 2);
         } else if value.is_nan() {
             self.raw("NaN");
         } else {
@@ -98,20 +98,21 @@ impl Json {
 
     /// Writes a number; what JSON has no number for becomes null.
     pub(crate) fn float(&mut self, value: f64) {
-        if value.is_finite() { self.finite(value) } else { self.raw("null") }
+        if value.is_finite() { self.finite(value, 1) } else { self.raw("null") }
     }
 
-    /// The shortest form that reads back as the same number, with an exponent where Go uses one.
-    fn finite(&mut self, value: f64) {
+    /// The shortest form that reads back as the same number, with an exponent where Go uses one. Go gives exponents two
+    /// digits in text, and one in JSON numbers.
+    fn finite(&mut self, value: f64, exponent_digits: usize) {
         let size = value.abs();
-        if size != 0.0 && size < 1e-6 {
-            self.display(format_args!("{value:e}"));
-        } else if size >= 1e21 {
-            let text = format!("{value:e}");
-            self.raw(&text.replace('e', "e+"));
-        } else {
+        if size == 0.0 || (1e-6..1e21).contains(&size) {
             self.display(value);
+            return;
         }
+        let text = format!("{value:e}");
+        let (number, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        let (sign, digits) = exponent.strip_prefix('-').map_or(("+", exponent), |rest| ("-", rest));
+        self.display(format_args!("{number}e{sign}{digits:0>exponent_digits$}"));
     }
 
     /// Writes milliseconds as seconds: `1435781451.781`, and three digits after the point or none.
@@ -170,7 +171,8 @@ mod tests {
             (1.0, "1"),
             (0.1 + 0.2, "0.30000000000000004"),
             (1e-6, "0.000001"),
-            (9.9e-7, "9.9e-7"),
+            (9.9e-7, "9.9e-07"),
+            (-1e-10, "-1e-10"),
             (1e20, "100000000000000000000"),
             (1e21, "1e+21"),
             (-1.5e300, "-1.5e+300"),
@@ -181,7 +183,9 @@ mod tests {
         ] {
             assert_eq!(written(|json| json.quoted_float(value)), format!("\"{expected}\""));
         }
-        assert_eq!(written(|json| json.float(f64::NAN)), "null");
+        for (value, expected) in [(f64::NAN, "null"), (9.9e-7, "9.9e-7"), (1e21, "1e+21")] {
+            assert_eq!(written(|json| json.float(value)), expected);
+        }
     }
 
     #[test]

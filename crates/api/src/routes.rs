@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 
@@ -50,7 +50,7 @@ fn routes(app: Arc<App>) -> Router {
         .route("/v1/ws", get(live::connect))
         .fallback(elsewhere)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(Arc::clone(&app), guard::guard))
+        .layer(from_fn(guard::guard))
         .with_state(app)
 }
 

@@ -160,10 +160,10 @@ fn check(metric: &Decoded) -> Result<Labels, String> {
                 "label value too long (max 1024 chars): value for key {key:?} in metric {name:?}"
             ));
         }
-        if key.starts_with("__") && key.ends_with("__") {
+        if key.starts_with("__") {
             return Err(format!(
                 "label key {key:?} in metric {name:?} is reserved: choose one that does not begin \
-                 and end with two underscores"
+                 with two underscores"
             ));
         }
     }

@@ -93,10 +93,14 @@ pub(crate) async fn format(
     request: Request,
 ) -> Result<Response, PrometheusFailure> {
     let params = Params::of(&app, request).await?;
-    let expr = parse_query(params.get("query").unwrap_or_default())?;
-    let mut json = Json::new();
-    json.string(&expr.to_string());
-    Ok(success(json, &[], &[]))
+    let text = params.get("query").unwrap_or_default().to_owned();
+    let response = gate::run(&app, app.limits.query_timeout, move |_, _| {
+        let expr = parse_query(&text)?;
+        let mut json = Json::new();
+        json.string(&expr.to_string());
+        Ok(success(json, &[], &[]))
+    });
+    Ok(response.await?)
 }
 
 /// Writes `{"resultType":…,"result":…}`.

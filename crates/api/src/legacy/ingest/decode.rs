@@ -13,8 +13,8 @@ use super::METRICS_MAX;
 use crate::failure::Failure;
 use crate::time::parse_rfc3339;
 
-/// What clients send for "no time".
-const NO_TIME: &str = "0001-01-01T00:00:00Z";
+/// What clients send for "no time": 0001-01-01T00:00:00Z, in any spelling.
+const NO_TIME: Timestamp = Timestamp::from_millis(-62_135_596_800_000);
 
 /// One metric as it was sent.
 #[derive(Debug, Default, PartialEq)]
@@ -171,13 +171,10 @@ impl<'de> Deserialize<'de> for Decoded {
 }
 
 fn time<E: serde::de::Error>(text: &str) -> Result<Option<Timestamp>, E> {
-    if text == NO_TIME {
-        return Ok(None);
-    }
     let time = parse_rfc3339(text).ok_or_else(|| {
         E::custom(format_args!("{text:?} is not a time; use RFC 3339 as in 2025-11-18T00:00:00Z"))
     })?;
-    Ok(Some(time))
+    Ok(Some(time).filter(|time| *time != NO_TIME))
 }
 
 #[cfg(test)]
@@ -202,6 +199,10 @@ mod tests {
             ),
             (
                 r#"{"metrics":[{"name":"a","timestamp":"0001-01-01T00:00:00Z"}]}"#,
+                vec![one("a", 0.0)],
+            ),
+            (
+                r#"{"metrics":[{"name":"a","timestamp":"0001-01-01T01:00:00.000+01:00"}]}"#,
                 vec![one("a", 0.0)],
             ),
         ] {
