@@ -25,3 +25,6 @@ mod time;
 pub use parts::{ApiLimits, ApiParts};
 pub use routes::router;
 pub use serve::{ServeError, ServeLimits, serve};
+
+#[cfg(test)]
+mod tests;

@@ -67,7 +67,8 @@ pub(crate) async fn cardinality(
 ) -> Result<Response, LegacyFailure> {
     let response = gate::run(&app, app.limits.query_timeout, |app, _| {
         let cardinality = app.store.cardinality();
-        let used = cardinality.total_series as f64 / cardinality.series_limit.max(1) as f64;
+        let limit = cardinality.series_limit.max(1);
+        let percent = cardinality.total_series as f64 * 100.0 / limit as f64;
         let mut json = Json::new();
         json.display(format_args!(
             r#"{{"total_series":{},"unique_metrics":{},"max_series_metric":"#,
@@ -78,7 +79,7 @@ pub(crate) async fn cardinality(
             r#","max_series_count":{},"series_limit":{},"per_metric_limit":{},"utilization_percent":"#,
             cardinality.max_series_count, cardinality.series_limit, cardinality.per_metric_limit,
         ));
-        json.float(used * 100.0);
+        json.float(percent);
         json.raw("}");
         Ok(respond(json))
     });

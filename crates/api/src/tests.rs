@@ -1,0 +1,151 @@
+//! The routes against a real store on a simulated disk.
+
+mod bad;
+mod live;
+mod page;
+mod reads;
+mod socket;
+mod writes;
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use model::Timestamp;
+use platform::{Clock, SimClock, SimFs, SimRng, Threads};
+use promql::{Engine, EngineConfig};
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+use tsdb::{Store, StoreConfig};
+
+use crate::routes::router_with;
+use crate::{ApiLimits, ApiParts};
+
+/// 2024-11-19T07:06:40Z.
+const NOW_MS: i64 = 1_732_000_000_000;
+
+/// A server without a socket.
+struct Server {
+    router: Router,
+    store: Arc<Store>,
+    clock: Arc<SimClock>,
+    fs: Arc<SimFs>,
+    stop: watch::Sender<bool>,
+    threads: Option<Threads>,
+}
+
+impl Server {
+    fn new() -> Self {
+        Self::with(ApiLimits::default(), StoreConfig::default())
+    }
+
+    fn with(limits: ApiLimits, config: StoreConfig) -> Self {
+        let fs = SimFs::new();
+        let clock = SimClock::new(Timestamp::from_millis(NOW_MS));
+        let (store, _) = Store::open(
+            Arc::clone(&fs) as _,
+            Arc::new(Arc::clone(&clock)),
+            SimRng::new(1),
+            Path::new("data"),
+            config,
+        )
+        .expect("an empty disk");
+        let (stop, shutdown) = watch::channel(false);
+        let router = router_with(
+            ApiParts {
+                store: Arc::clone(&store),
+                engine: Engine::new(EngineConfig::default()),
+                clock: Arc::new(Arc::clone(&clock)) as Arc<dyn Clock>,
+                rng: SimRng::new(2),
+                limits,
+                shutdown,
+            },
+            assets,
+        );
+        let mut threads = Threads::new();
+        let committed = Arc::clone(&store);
+        threads
+            .spawn(
+                "commit",
+                move || {
+                    while committed.wait_for_pending() {
+                        // A refused commit shows in the answers.
+                        drop(committed.commit());
+                    }
+                },
+                |_| {},
+            )
+            .expect("a thread");
+        Self { router, store, clock, fs, stop, threads: Some(threads) }
+    }
+
+    async fn send(&self, request: Request<Body>) -> (StatusCode, HeaderMap, Vec<u8>) {
+        let response = self.router.clone().oneshot(request).await.expect("infallible");
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.expect("a body in memory").to_bytes();
+        (parts.status, parts.headers, body.to_vec())
+    }
+
+    /// Sends a request and compares the whole answer.
+    async fn check(&self, request: Request<Body>, status: u16, expected: &str) {
+        let what = format!("{} {}", request.method(), request.uri());
+        let (found, _, body) = self.send(request).await;
+        assert_eq!(
+            (found.as_u16(), String::from_utf8_lossy(&body)),
+            (status, expected.into()),
+            "{what}"
+        );
+    }
+
+    /// Sends a request and looks for a part of the answer.
+    async fn check_contains(&self, request: Request<Body>, status: u16, expected: &str) {
+        let what = format!("{} {}", request.method(), request.uri());
+        let (found, _, body) = self.send(request).await;
+        let body = String::from_utf8_lossy(&body).into_owned();
+        assert!(found.as_u16() == status && body.contains(expected), "{what}: {found} {body}");
+    }
+
+    /// Stores samples with `/v1/ingest`.
+    async fn ingest(&self, metrics: &str) {
+        let body = format!(r#"{{"metrics":[{metrics}]}}"#);
+        let (status, _, answer) = self.send(post("/v1/ingest", &body)).await;
+        assert_eq!(status, StatusCode::OK, "{}", String::from_utf8_lossy(&answer));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.store.close();
+        if let Some(threads) = self.threads.take() {
+            drop(threads.join());
+        }
+    }
+}
+
+fn assets(path: &str) -> Option<Cow<'static, [u8]>> {
+    match path {
+        "index.html" => Some(b"<!doctype html><meta nonce=\"__CSP_NONCE__\">".into()),
+        "assets/app-1a2b.js" => Some(b"export {}".into()),
+        "icon.svg" => Some(b"<svg/>".into()),
+        _ => None,
+    }
+}
+
+fn get(uri: &str) -> Request<Body> {
+    Request::get(uri).body(Body::empty()).expect("a request")
+}
+
+fn post(uri: &str, body: &str) -> Request<Body> {
+    Request::post(uri).body(Body::from(body.to_owned())).expect("a request")
+}
+
+fn form(uri: &str, body: &str) -> Request<Body> {
+    Request::post(uri)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from(body.to_owned()))
+        .expect("a request")
+}

@@ -1,0 +1,40 @@
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::{ServeLimits, serve};
+
+#[tokio::test]
+async fn silent_connections_end_and_others_are_answered_until_the_end() {
+    let server = Server::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let clock = Arc::clone(&server.clock);
+    let limits = ServeLimits::default();
+    let timeout = limits.first_byte_timeout;
+    let serving = serve(
+        listener,
+        server.router.clone(),
+        limits,
+        Arc::new(Arc::clone(&clock)),
+        server.stop.subscribe(),
+    );
+    let client = async {
+        let mut silent = TcpStream::connect(address).await.expect("connect");
+        let mut talking = TcpStream::connect(address).await.expect("connect");
+        let request = b"GET /-/healthy HTTP/1.1\r\nhost: x\r\n\r\n";
+        talking.write_all(request).await.expect("write");
+        let mut answer = [0; 15];
+        talking.read_exact(&mut answer).await.expect("an answer");
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+        clock.advance(timeout + Duration::from_millis(1));
+        assert_eq!(silent.read(&mut [0]).await.expect("closed"), 0);
+        server.stop.send_replace(true);
+        let mut rest = Vec::new();
+        talking.read_to_end(&mut rest).await.expect("closed");
+    };
+    let (served, ()) = tokio::join!(serving, client);
+    served.expect("no error");
+}
