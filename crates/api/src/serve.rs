@@ -123,9 +123,11 @@ async fn connection(
         tracing::debug!(error = %error, "connection without TCP_NODELAY");
     }
     let deadline = clock.monotonic().saturating_add(limits.first_byte_timeout);
+    let mut first = [0];
     tokio::select! {
         biased;
-        ready = stream.readable() => if ready.is_err() { return },
+        // Nothing to see means that the peer is gone.
+        peeked = stream.peek(&mut first) => if !matches!(peeked, Ok(1)) { return },
         () = stopped(&mut shutdown) => return,
         () = clock.sleep_until(deadline) => return,
     }
