@@ -13,6 +13,8 @@ use crate::client::Connection;
 
 /// How long a server must be idle to count as settled, and how long we wait for that.
 const IDLE: Duration = Duration::from_secs(10);
+/// How long a server has at least for what it only begins when nothing arrives any more.
+const SETTLE_MIN: Duration = Duration::from_secs(40);
 const SETTLE_MAX: Duration = Duration::from_secs(300);
 
 /// CPU time per second below which a server counts as idle.
@@ -199,7 +201,8 @@ impl Peer {
             std::thread::sleep(IDLE);
             let after = self.usage()?;
             let share = (after.cpu - before.cpu).as_secs_f64() / IDLE.as_secs_f64();
-            if share < IDLE_SHARE || started.elapsed() > SETTLE_MAX {
+            let settled = share < IDLE_SHARE && started.elapsed() >= SETTLE_MIN;
+            if settled || started.elapsed() > SETTLE_MAX {
                 return Ok(after);
             }
         }

@@ -90,6 +90,7 @@ impl Store {
         state.blocks = blocks;
         state.counters = state::Counters::default();
         state.active_since = (state.active.samples > 0).then(|| clock.monotonic());
+        state.appended_at = state.active_since;
         let condition = Condition { quarantined: report.quarantined.clone(), last_error: None };
         let store = Self {
             config,
@@ -246,8 +247,10 @@ impl SampleSink for Store {
             return Err(AppendError::Overloaded);
         }
         let receipt = append::append(&mut state, &self.config, &self.journal, bounds, batch, mode)?;
+        let now = self.clock.monotonic();
+        state.appended_at = Some(now);
         if state.active_since.is_none() && state.active.samples > 0 {
-            state.active_since = Some(self.clock.monotonic());
+            state.active_since = Some(now);
         }
         Ok(receipt)
     }

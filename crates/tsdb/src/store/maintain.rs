@@ -1,6 +1,7 @@
 //! What the store does on its own: cutting and writing the head, merging blocks, forgetting.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use journal::Sequence;
 use model::{Labels, MetricMetadata, SampleColumns, TimeRange, Timestamp};
@@ -19,6 +20,10 @@ const WINDOW_MS: i64 = 24 * 3_600_000;
 const BLOCK_SAMPLES_MIN: u64 = 100_000;
 /// The head is not cut for the time that it spans while it has fewer samples.
 const CUT_SAMPLES_MIN: u64 = 100_000;
+/// How long nothing has to arrive before the head is written although it is not due: a backfill is then settled.
+const IDLE_CUT_AFTER: Duration = Duration::from_secs(20);
+/// Samples per series from which on writing an idle head pays: fewer make a block that is mostly index.
+const IDLE_CUT_SAMPLES_PER_SERIES: u64 = 60;
 /// How many series are copied at a time, so that writers do not wait long.
 const SERIES_PER_TURN: usize = 1_000;
 /// How many descriptions of metrics are in one record.
@@ -83,7 +88,14 @@ fn is_cut_due(store: &Store) -> bool {
         .active_since
         .map_or_else(Default::default, |since| store.clock.monotonic().saturating_sub(since));
     let aged = i64::try_from(age.as_millis()).unwrap_or(i64::MAX) >= span_max;
-    aged || spanned && active.samples >= CUT_SAMPLES_MIN
+    let quiet = state
+        .appended_at
+        .is_some_and(|last| store.clock.monotonic().saturating_sub(last) >= IDLE_CUT_AFTER);
+    let idle = quiet
+        && active.samples >= CUT_SAMPLES_MIN
+        && active.samples >= active.active_series * IDLE_CUT_SAMPLES_PER_SERIES;
+    aged || idle
+        || spanned && active.samples >= CUT_SAMPLES_MIN
         || active.sample_bytes() >= config.head_bytes_max / 2
         || state.journal_bytes >= config.journal_bytes_max
 }

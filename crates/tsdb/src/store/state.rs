@@ -53,6 +53,8 @@ pub(super) struct State {
     pub(super) journal_bytes: u64,
     /// When the active generation got its first sample, on the monotonic clock.
     pub(super) active_since: Option<Duration>,
+    /// When the active generation got its last sample, on the monotonic clock.
+    pub(super) appended_at: Option<Duration>,
     /// Whether a series was refused since the last cut because there are too many.
     pub(super) series_refused: bool,
     pub(super) closed: bool,
@@ -98,6 +100,7 @@ impl State {
             last_sequence: Sequence(0),
             journal_bytes: 0,
             active_since: None,
+            appended_at: None,
             series_refused: false,
             closed: false,
             suspended: None,

@@ -230,6 +230,24 @@ fn another_spelling_of_the_same_labels_is_the_same_series() {
 }
 
 #[test]
+fn an_idle_head_is_written_when_its_series_have_many_samples() {
+    let second = std::time::Duration::from_secs(1);
+    for (series, expected) in [(1_000, 100_000), (5_000, 0)] {
+        let rig = Rig::new(StoreConfig::default());
+        for at in 0..100_000 / series {
+            let names: Vec<String> = (0..series).map(|index| format!("m{index}")).collect();
+            let samples: Vec<_> =
+                names.iter().map(|name| (name.as_str(), NOW + at * 15, 1.0)).collect();
+            rig.append(&samples);
+        }
+        rig.clock.advance(19 * second);
+        assert_eq!(rig.store.maintain().expect("maintained").samples_flushed, 0);
+        rig.clock.advance(second);
+        assert_eq!(rig.store.maintain().expect("maintained").samples_flushed, expected);
+    }
+}
+
+#[test]
 fn descriptions_survive_restarts_and_cuts() {
     let described = |help: &str| model::MetricMetadata {
         metric_type: MetricType::Counter,
