@@ -174,8 +174,13 @@ impl Admission<'_> {
         };
         let number = match self.scratch.new_by_labels.get(&labels) {
             Some(number) => *number,
-            // No series is created for samples that are all refused.
-            None if !series.samples.iter().any(acceptable) => NEW,
+            None if !series.samples.iter().any(acceptable) => {
+                // No series is created for samples that are all refused, so there is no number to remember.
+                for sample in series.samples {
+                    self.admit_sample(index, NEW, MIN_TIME, *sample)?;
+                }
+                return Ok(());
+            }
             None => {
                 if let Some(scope) = self.exceeded_limit(&labels) {
                     self.state.series_refused = true;

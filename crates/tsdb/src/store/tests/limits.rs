@@ -135,6 +135,16 @@ fn times_are_accepted_from_the_first_to_the_last_that_is_allowed() {
 }
 
 #[test]
+fn a_series_refused_beside_a_new_one_is_not_taken_for_it_later() {
+    let rig = Rig::new(unlimited());
+    let far_ahead = NOW + rig.config.future_ms_max + 1;
+    assert_eq!(rig.refused(&[("refused", far_ahead, 1.0), ("new", NOW, 2.0)]).0, 1);
+    rig.append(&[("refused", NOW + 1, 3.0)]);
+    assert_eq!(rig.samples("new"), [(NOW, 2.0)]);
+    assert_eq!(rig.samples("refused"), [(NOW + 1, 3.0)]);
+}
+
+#[test]
 fn what_retention_does_not_keep_is_not_seen_and_then_deleted() {
     let day_ms = 24 * 3_600_000;
     let rig = Rig::new(StoreConfig { retention_ms: day_ms, ..StoreConfig::default() });
