@@ -16,6 +16,7 @@ use axum::response::Response;
 use futures_util::StreamExt as _;
 use model::Timestamp;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use self::messages::{Subscription, parse};
 use crate::expression::parse_query;
@@ -40,10 +41,18 @@ const MESSAGE_BYTES_MAX: usize = 64 << 10;
 const WAITING_BYTES_MAX: usize = 32 << 20;
 
 /// The newest samples as all connections get them, made once for all.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Snapshot {
+    /// Held by the connection that makes it: the others wait here, not among the queries.
+    making: Semaphore,
     /// When it was made, and what it says. Never held across an await.
     made: Mutex<Option<(Duration, Option<Utf8Bytes>)>>,
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Self { making: Semaphore::new(1), made: Mutex::new(None) }
+    }
 }
 
 /// Begins live updates.
@@ -220,26 +229,26 @@ impl Connection {
         text(json)
     }
 
-    /// Returns the newest samples, made at most once in the interval for all connections.
+    /// Returns the newest samples, made at most once in the interval for all connections. If they cannot be made, all
+    /// connections go without until the next interval.
     async fn latest(&self) -> Option<Utf8Bytes> {
+        let snapshot = &self.app.snapshot;
+        let _making = snapshot.making.acquire().await.ok()?;
+        let asked = self.app.clock.monotonic();
+        if let Some((at, text)) = &*snapshot.made.lock()
+            && asked.saturating_sub(*at) < UPDATE_INTERVAL / 2
+        {
+            return text.clone();
+        }
         let made = gate::run(&self.app, self.app.limits.query_timeout, |app, cancellation| {
-            let mut made = app.snapshot.made.lock();
-            let now = app.clock.monotonic();
-            match &*made {
-                Some((at, text)) if now.saturating_sub(*at) < UPDATE_INTERVAL / 2 => {
-                    Ok(text.clone())
-                }
-                _ => {
-                    let text = write_latest(app, cancellation)?.map(into_text);
-                    *made = Some((now, text.clone()));
-                    Ok(text)
-                }
-            }
+            Ok(write_latest(app, cancellation)?.map(into_text))
         });
-        made.await.unwrap_or_else(|failure| {
+        let text = made.await.unwrap_or_else(|failure| {
             tracing::debug!(failure = failure.message, "live update was left out");
             None
-        })
+        });
+        *snapshot.made.lock() = Some((self.app.clock.monotonic(), text.clone()));
+        text
     }
 
     async fn send(&self, socket: &mut WebSocket, message: Message) -> Result<(), End> {
