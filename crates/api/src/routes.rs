@@ -57,7 +57,8 @@ fn routes(app: Arc<App>) -> Router {
 /// Answers paths that are no route of the API: the page, or that there is nothing.
 async fn elsewhere(State(app): State<Arc<App>>, request: Request) -> Response {
     let path = request.uri().path();
-    let is_api = ["/api/", "/v1/", "/-/"].iter().any(|prefix| path.starts_with(prefix));
+    let first = path.split('/').nth(1).unwrap_or_default();
+    let is_api = ["api", "v1", "-"].contains(&first);
     if !is_api && let Some(response) = page::serve(&app, request.method(), path) {
         return response;
     }
@@ -73,5 +74,10 @@ async fn wrong_method(request: Request) -> Response {
 
 /// Returns the answer as the family of routes spells it that `path` belongs to.
 pub(crate) fn refuse(path: &str, failure: &Failure) -> Response {
-    if path.starts_with("/api/") { failure.prometheus() } else { failure.legacy() }.into_response()
+    if path == "/api" || path.starts_with("/api/") {
+        failure.prometheus()
+    } else {
+        failure.legacy()
+    }
+    .into_response()
 }

@@ -64,6 +64,7 @@ async fn mistakes_in_queries_are_named_as_prometheus_names_them() {
         ("/api/v1/labels?match[]=1", 400, "bad_data", r#"invalid parameter \"match[]\""#),
         ("/api/v1/metadata?limit=x", 400, "bad_data", "limit must be a number"),
         ("/api/v1/nothing", 404, "not_found", "there is nothing at /api/v1/nothing"),
+        ("/api", 404, "not_found", "there is nothing at /api"),
         ("/api/v1/write", 405, "bad_data", "GET is not possible"),
     ] {
         let start = format!(r#"{{"status":"error","errorType":"{kind}","error":""#);

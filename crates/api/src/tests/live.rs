@@ -1,4 +1,101 @@
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
 use super::*;
+use crate::{ServeLimits, serve};
+
+/// A client of live updates.
+struct Client(TcpStream);
+
+impl Client {
+    async fn connect(address: std::net::SocketAddr) -> Self {
+        let mut stream = TcpStream::connect(address).await.expect("connect");
+        let request = format!(
+            "GET /v1/ws HTTP/1.1\r\nhost: {address}\r\norigin: http://{address}\r\n\
+             connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+             sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.expect("write");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.expect("the head of the answer"));
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+        Self(stream)
+    }
+
+    /// Sends a short text, masked with zeros.
+    async fn send(&mut self, text: &str) {
+        let length = u8::try_from(text.len()).expect("a short text");
+        assert!(length < 126);
+        let frame = [&[0x81, 0x80 | length, 0, 0, 0, 0], text.as_bytes()].concat();
+        self.0.write_all(&frame).await.expect("write");
+    }
+
+    /// Receives the kind of a frame and what it holds.
+    async fn receive(&mut self) -> (u8, Vec<u8>) {
+        let kind = self.0.read_u8().await.expect("a frame") & 0x0f;
+        let length = match self.0.read_u8().await.expect("a length") {
+            126 => usize::from(self.0.read_u16().await.expect("a length")),
+            length => usize::from(length),
+        };
+        let mut content = vec![0; length];
+        self.0.read_exact(&mut content).await.expect("the content");
+        (kind, content)
+    }
+
+    async fn check(&mut self, expected: &str) {
+        let (kind, content) = self.receive().await;
+        assert_eq!((kind, String::from_utf8_lossy(&content)), (1, expected.into()));
+    }
+}
+
+#[tokio::test]
+async fn all_connections_get_the_newest_samples_though_one_query_runs_at_a_time() {
+    let limits =
+        ApiLimits { queries_concurrent_max: 1, queries_waiting_max: 0, ..ApiLimits::default() };
+    let server = Server::with(limits, StoreConfig::default());
+    server.ingest(r#"{"name":"cpu","type":"gauge","value":1.5,"labels":{"host":"a"}}"#).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let clock = Arc::clone(&server.clock);
+    let serving = serve(
+        listener,
+        server.router.clone(),
+        ServeLimits::default(),
+        Arc::new(Arc::clone(&clock)),
+        server.stop.subscribe(),
+    );
+    let talking = async {
+        let mut clients = Vec::new();
+        for _ in 0..8 {
+            let mut client = Client::connect(address).await;
+            client.send("?").await;
+            let (_, answer) = client.receive().await;
+            assert!(answer.starts_with(br#"{"type":"error","error":""#));
+            clients.push(client);
+        }
+        clock.advance(Duration::from_secs(5));
+        for client in &mut clients {
+            let update = r#"{"count":1,"metrics":[{"name":"cpu","type":"gauge","value":1.5,"labels":{"host":"a"},"timestamp":"2024-11-19T07:06:40Z"}],"timestamp":1732000005,"type":"metrics_update"}"#;
+            client.check(update).await;
+        }
+        let subscribe =
+            r#"{"type":"subscribe","queries":[{"id":"q","query":"cpu*2","step_ms":2000}]}"#;
+        clients[0].send(subscribe).await;
+        let answer = r#"{"type":"query_result","id":"q","time":1732000004,"status":"success","data":{"resultType":"vector","result":[{"metric":{"host":"a"},"value":[1732000004,"3"]}]}}"#;
+        clients[0].check(answer).await;
+        server.stop.send_replace(true);
+        for client in &mut clients {
+            let (kind, reason) = client.receive().await;
+            assert_eq!((kind, &reason[..2]), (8, &1001_u16.to_be_bytes()[..]));
+        }
+    };
+    let (served, ()) = tokio::join!(serving, talking);
+    served.expect("no error");
+}
 
 #[tokio::test]
 async fn live_updates_need_an_upgrade() {
