@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
+use crate::client::Connection;
 use crate::load::STEP_S;
 use crate::peer::{Kind, Peer};
 use crate::report::{Row, median};
@@ -38,7 +39,7 @@ pub(crate) fn parse(text: &str) -> anyhow::Result<Vec<Query>> {
         .collect()
 }
 
-/// Returns the median seconds of each query.
+/// Returns the median seconds of each query, until the last byte of the answer.
 pub(crate) fn ask(
     peer: &Peer,
     queries: &[Query],
@@ -47,6 +48,7 @@ pub(crate) fn ask(
 ) -> anyhow::Result<Vec<f64>> {
     let end_s = end.as_secs();
     let start_s = end_s - row.steps.saturating_sub(1) * STEP_S;
+    let mut connection = Connection::open(&peer.address)?;
     let mut medians = Vec::with_capacity(queries.len());
     for query in queries {
         let mut parameters = vec![("query", query.expression.clone())];
@@ -67,8 +69,12 @@ pub(crate) fn ask(
         let mut seconds = Vec::with_capacity(ROUNDS);
         for _ in 0..ROUNDS {
             let started = Instant::now();
-            peer.get(&path)?;
+            let (status, answer) = connection.request("GET", &path, "", &[])?;
             seconds.push(started.elapsed().as_secs_f64());
+            if status != 200 {
+                let answer = String::from_utf8_lossy(&answer);
+                bail!("{} answers {status} to {}: {answer}", peer.kind.name(), query.expression);
+            }
         }
         medians.push(median(&mut seconds));
     }
