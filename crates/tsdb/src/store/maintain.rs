@@ -101,7 +101,7 @@ fn is_cut_due(store: &Store) -> bool {
 }
 
 /// Begins a new generation of the head.
-fn cut(store: &Store) -> Result<(), StoreError> {
+pub(super) fn cut(store: &Store) -> Result<(), StoreError> {
     // Most of what waits for the disk is written before writers have to wait.
     store.journal.commit()?;
     let mut state = store.state.write();

@@ -25,20 +25,35 @@ pub(super) struct View {
 }
 
 impl State {
-    /// Returns the parts of the head that have samples within `range`, the active one first.
-    fn parts(&self, range: TimeRange) -> impl Iterator<Item = (&Index, &Generation)> {
+    /// Returns the parts of the head, the active one first. Until the epoch changes, a place in this list means the
+    /// same part, whatever is appended.
+    fn parts(&self) -> impl Iterator<Item = (&Index, &Generation)> {
         let active = (&self.index, &self.active);
         let frozen = self
             .frozen
             .as_ref()
             .map(|frozen| (frozen.index.as_ref().unwrap_or(&self.index), &frozen.generation));
-        [Some(active), frozen].into_iter().flatten().filter(move |(_, part)| part.overlaps(range))
+        [Some(active), frozen].into_iter().flatten()
+    }
+
+    /// Returns for each part of the head the series that match and may have samples within `range`.
+    pub(super) fn find(&self, matchers: &[Matcher], range: TimeRange) -> Vec<Vec<u32>> {
+        self.parts().map(|(index, part)| selected(index, part, matchers, range)).collect()
+    }
+
+    /// Copies series that [`State::find`] found in the part at this place; `None` when there is no such part any more.
+    pub(super) fn copy(&self, place: usize, series: &[u32]) -> Option<Vec<Arc<dyn Series>>> {
+        let (index, part) = self.parts().nth(place)?;
+        let copied = part.snapshot(series).into_iter().map(|(series, samples)| {
+            Arc::new(HeadSeries { labels: index.labels(series), samples }) as Arc<dyn Series>
+        });
+        Some(copied.collect())
     }
 
     /// Returns the names of labels of matching series in the head.
     pub(super) fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
-        for (index, part) in self.parts(range) {
+        for (index, part) in self.parts().filter(|(_, part)| part.overlaps(range)) {
             let found = if matchers.is_empty() {
                 index.names(|series| part.may_overlap(series, range))
             } else {
@@ -57,7 +72,7 @@ impl State {
         range: TimeRange,
     ) -> BTreeSet<String> {
         let mut values = BTreeSet::new();
-        for (index, part) in self.parts(range) {
+        for (index, part) in self.parts().filter(|(_, part)| part.overlaps(range)) {
             let found = if matchers.is_empty() {
                 index.values(name, |series| part.may_overlap(series, range))
             } else {
@@ -70,6 +85,9 @@ impl State {
 }
 
 fn selected(index: &Index, part: &Generation, matchers: &[Matcher], range: TimeRange) -> Vec<u32> {
+    if !part.overlaps(range) {
+        return Vec::new();
+    }
     let mut series = index.select(matchers);
     series.retain(|series| part.may_overlap(*series, range));
     series
@@ -109,10 +127,9 @@ fn try_view(
     let mut state = state.read();
     let epoch = state.epoch;
     let blocks = state.blocks.clone();
-    let found: Vec<Vec<u32>> =
-        state.parts(range).map(|(index, part)| selected(index, part, matchers, range)).collect();
+    let found = state.find(matchers, range);
     let mut head = Vec::new();
-    for (position, found) in found.iter().enumerate() {
+    for (place, found) in found.iter().enumerate() {
         let mut copied: Vec<Arc<dyn Series>> = Vec::with_capacity(found.len());
         for portion in found.chunks(SERIES_PER_TURN) {
             cancellation.check()?;
@@ -122,10 +139,8 @@ fn try_view(
                     return Ok(None);
                 }
             }
-            let Some((index, part)) = state.parts(range).nth(position) else { return Ok(None) };
-            copied.extend(part.snapshot(portion).into_iter().map(|(series, samples)| {
-                Arc::new(HeadSeries { labels: index.labels(series), samples }) as Arc<dyn Series>
-            }));
+            let Some(portion) = state.copy(place, portion) else { return Ok(None) };
+            copied.extend(portion);
         }
         head.push(copied);
     }

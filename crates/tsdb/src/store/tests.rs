@@ -300,6 +300,31 @@ fn labels_are_listed_from_head_and_blocks() {
 }
 
 #[test]
+fn a_query_does_not_take_one_part_of_the_head_for_the_other_when_a_writer_comes_between() {
+    let rig = Rig::new(StoreConfig { journal_bytes_max: 1, ..unlimited() });
+    rig.append(&[("gone", NOW, 1.0), ("a", NOW, 2.0)]);
+    rig.flush();
+    rig.append(&[("a", NOW + 1, 3.0)]);
+    maintain::cut(&rig.store).expect("cut");
+    let a = [Matcher::equal("__name__", "a")];
+    let at = Timestamp::from_millis;
+    let found = rig.store.state.read().find(&a, TimeRange::new(at(NOW), at(NOW + 9)));
+    // The part that is written now had nothing to offer, and numbers series anew.
+    rig.append(&[("b", NOW + 2, 4.0), ("a", NOW + 2, 5.0)]);
+    let state = rig.store.state.read();
+    let copied = found
+        .iter()
+        .enumerate()
+        .flat_map(|(place, series)| state.copy(place, series).expect("a part that is still there"));
+    let mut columns = SampleColumns::new();
+    copied.for_each(|series| {
+        assert_eq!(*series.labels(), labels_of("a"));
+        series.read(TimeRange::ALL, &mut columns).expect("read");
+    });
+    assert_eq!((columns.timestamps(), columns.values()), ([NOW + 1].as_slice(), [3.0].as_slice()));
+}
+
+#[test]
 fn matchers_are_satisfied_by_absent_labels_in_head_and_blocks() {
     let rig = Rig::new(unlimited());
     rig.append(&[("a", NOW, 1.0), ("a,job=x", NOW, 1.0)]);
