@@ -13,18 +13,25 @@ const FAN_IN: usize = 4;
 const REMAINDER_PART: u64 = 4;
 
 /// Returns which blocks to merge next, as ascending positions in `blocks`; `None` when nothing is due.
+/// Those that `is_mergeable` refuses stay as they are.
 ///
 /// `blocks` are in the order of their writing, older ones first. The result can take the place of its last source:
 /// no block between the first and the last of them that stays behind shares any time with them.
 /// Depends on nothing but the arguments.
-pub(crate) fn plan(blocks: &[BlockMeta]) -> Option<Vec<usize>> {
+pub(crate) fn plan(
+    blocks: &[BlockMeta],
+    is_mergeable: impl Fn(usize) -> bool,
+) -> Option<Vec<usize>> {
     let newest_window = blocks.iter().map(|block| window(block.newest)).max()?;
     let mut windows: Vec<i64> = blocks.iter().map(|block| window(block.oldest)).collect();
     windows.sort_unstable();
     windows.dedup();
     windows.into_iter().find_map(|number| {
-        let members: Vec<(usize, &BlockMeta)> =
-            blocks.iter().enumerate().filter(|(_, block)| window(block.oldest) == number).collect();
+        let members: Vec<(usize, &BlockMeta)> = blocks
+            .iter()
+            .enumerate()
+            .filter(|(position, block)| window(block.oldest) == number && is_mergeable(*position))
+            .collect();
         let is_over = number < newest_window;
         let whole = || rest(&members).filter(|chosen| is_over && is_in_order(blocks, chosen));
         same_level(blocks, &members).or_else(whole)
@@ -76,40 +83,49 @@ fn is_in_order(blocks: &[BlockMeta], chosen: &[usize]) -> bool {
 pub(crate) struct MergedBlocks {
     /// Blocks with older writes first, each with its next series and that one's number.
     inputs: Vec<(Block, u32, Option<BlockSeries>)>,
-    oldest: i64,
+}
+
+/// A block that cannot be read.
+#[derive(Debug)]
+pub(crate) struct Unreadable {
+    /// Its place among the inputs.
+    pub(crate) input: usize,
+    pub(crate) error: SourceError,
 }
 
 impl MergedBlocks {
-    /// Begins with the first series; samples before `oldest`, in milliseconds, are left out.
+    /// Begins with the first series.
     ///
     /// # Errors
     ///
     /// A block cannot be read.
-    pub(crate) fn new(blocks: &[Block], oldest: i64) -> Result<Self, SourceError> {
-        let first = |block: &Block| Ok((block.clone(), 0, block.series_at(0)?));
-        Ok(Self { inputs: blocks.iter().map(first).collect::<Result<_, _>>()?, oldest })
+    pub(crate) fn new(blocks: &[Block]) -> Result<Self, Unreadable> {
+        let first = |(input, block): (usize, &Block)| {
+            let series = block.series_at(0).map_err(|error| Unreadable { input, error })?;
+            Ok((block.clone(), 0, series))
+        };
+        Ok(Self { inputs: blocks.iter().enumerate().map(first).collect::<Result<_, _>>()? })
     }
 
-    /// Returns the next series with its samples, of which there may be none.
+    /// Returns the next series with its samples.
     ///
     /// # Errors
     ///
     /// A block cannot be read.
-    pub(crate) fn next(&mut self) -> Result<Option<(Labels, SampleColumns)>, SourceError> {
+    pub(crate) fn next(&mut self) -> Result<Option<(Labels, SampleColumns)>, Unreadable> {
         let heads = self.inputs.iter().filter_map(|(_, _, series)| series.as_ref());
         let Some(labels) = heads.map(|series| series.labels()).min().cloned() else {
             return Ok(None);
         };
-        let start = model::Timestamp::from_millis(self.oldest);
-        let range = TimeRange::new(start, TimeRange::ALL.end);
         let mut merged = SampleColumns::new();
-        for (block, number, head) in &mut self.inputs {
+        for (input, (block, number, head)) in self.inputs.iter_mut().enumerate() {
+            let unreadable = |error| Unreadable { input, error };
             let Some(series) = head.take_if(|series| *series.labels() == labels) else { continue };
             let mut newer = SampleColumns::new();
-            series.read(range, &mut newer)?;
+            series.read(TimeRange::ALL, &mut newer).map_err(unreadable)?;
             merged = merge(merged, newer);
             *number += 1;
-            *head = block.series_at(*number)?;
+            *head = block.series_at(*number).map_err(unreadable)?;
         }
         Ok(Some((labels, merged)))
     }
@@ -131,7 +147,7 @@ mod tests {
     }
 
     fn check(blocks: &[BlockMeta], expected: Option<&[usize]>) {
-        assert_eq!(plan(blocks).as_deref(), expected);
+        assert_eq!(plan(blocks, |_| true).as_deref(), expected);
     }
 
     #[test]
@@ -173,6 +189,14 @@ mod tests {
         check(&[late.as_slice(), &[meta(0, (30, 31), 1)]].concat(), None);
     }
 
+    #[test]
+    fn a_block_that_cannot_be_merged_is_not_overtaken_by_the_others() {
+        let mut blocks: Vec<_> = (0..6).map(|n| meta(0, (n * 2, n * 2 + 2), 10)).collect();
+        assert_eq!(plan(&blocks, |position| position != 2), None);
+        blocks.push(meta(0, (12, 14), 10));
+        assert_eq!(plan(&blocks, |position| position != 2), Some(vec![3, 4, 5, 6]));
+    }
+
     fn block(fs: &SimFs, path: &str, series: &[(&str, &[(i64, f64)])]) -> Block {
         let mut writer = BlockWriter::create(fs, Path::new(path)).expect("created");
         for (name, samples) in series {
@@ -192,7 +216,7 @@ mod tests {
             block(&fs, "/1", &[("a", &[(1, 1.0), (3, 3.0)]), ("b", &[(0, 0.0)])]),
             block(&fs, "/2", &[("a", &[(3, 9.0), (4, 4.0)]), ("c", &[(7, 7.0)])]),
         ];
-        let mut merged = MergedBlocks::new(&inputs, 1).expect("begun");
+        let mut merged = MergedBlocks::new(&inputs).expect("begun");
         let mut found = Vec::new();
         while let Some((labels, columns)) = merged.next().expect("read") {
             let samples = columns.iter().map(|s| (s.timestamp.as_millis(), s.value));
@@ -203,7 +227,7 @@ mod tests {
         }
         let expected = [
             ("a".to_owned(), vec![(1, 1.0), (3, 9.0), (4, 4.0)]),
-            ("b".to_owned(), vec![]),
+            ("b".to_owned(), vec![(0, 0.0)]),
             ("c".to_owned(), vec![(7, 7.0)]),
         ];
         assert_eq!(found, expected);

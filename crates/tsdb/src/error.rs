@@ -28,6 +28,14 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Blocks are not merged because the disk might be full before that is done.
+    #[error("merging blocks takes up to {needed_bytes} bytes, and {available_bytes} are free")]
+    NoRoom {
+        /// What has to be free, in bytes.
+        needed_bytes: u64,
+        /// What is free, in bytes.
+        available_bytes: u64,
+    },
     /// Nothing can be written any more.
     #[error("store is read-only: {reason}")]
     ReadOnly {

@@ -57,7 +57,8 @@ pub struct Cardinality {
 pub struct StoreHealth {
     /// Why nothing is accepted any more.
     pub read_only: Option<String>,
-    /// Damaged files that were put aside, each with the reason; the rest is served.
+    /// Damaged files, each with the reason: those that were put aside, and blocks of which a part cannot be read.
+    /// The rest is served.
     pub quarantined: Vec<String>,
     /// Why the last maintenance failed; empty again after the next success.
     pub last_maintenance_error: Option<String>,

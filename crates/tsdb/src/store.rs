@@ -97,7 +97,7 @@ impl Store {
             dir: dir.to_owned(),
             fs,
             clock,
-            upkeep: Mutex::new(Upkeep { manifest }),
+            upkeep: Mutex::new(Upkeep::new(manifest)),
             condition: Mutex::new(condition),
             state: RwLock::new(state),
             journal,

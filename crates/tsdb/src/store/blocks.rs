@@ -1,7 +1,7 @@
 //! The blocks of a store.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use model::{Cancellation, Labels, Matcher, SampleColumns, Series, SourceError, TimeRange};
@@ -10,7 +10,7 @@ use platform::{Fs, FsErrorKind};
 use super::manifest::Manifest;
 use super::{Store, chain, maintain};
 use crate::block::{Block, BlockMeta, BlockOrigin, BlockWriter};
-use crate::compaction::{self, MergedBlocks};
+use crate::compaction::{self, MergedBlocks, Unreadable};
 use crate::{Maintenance, RecoveryReport, StoreError};
 
 /// The folder of the blocks, one file each.
@@ -145,11 +145,7 @@ pub(super) fn open(
         Err(StoreError::Damaged { reason, .. }) => rebuilt(fs, dir, &reason, report)?,
         Err(error) => return Err(error),
     };
-    for entry in fs.list(&folder)? {
-        if !manifest.blocks.contains(&entry.name) && !entry.is_dir {
-            fs.remove_file(&folder.join(&entry.name))?;
-        }
-    }
+    sweep(&**fs, dir, &manifest)?;
     let mut blocks = Vec::new();
     for name in &manifest.blocks {
         let path = folder.join(name);
@@ -170,6 +166,17 @@ pub(super) fn open(
         manifest.write(&**fs, dir)?;
     }
     Ok((manifest, blocks))
+}
+
+/// Removes the files of blocks that the manifest, which is in place, does not name.
+pub(super) fn sweep(fs: &dyn Fs, dir: &Path, manifest: &Manifest) -> Result<(), StoreError> {
+    let folder = dir.join(BLOCKS_DIR);
+    for entry in fs.list(&folder)? {
+        if !manifest.blocks.contains(&entry.name) && !entry.is_dir {
+            fs.remove_file(&folder.join(&entry.name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes a manifest of the blocks that are there, in place of one that is lost. What the journal holds is read again
@@ -253,11 +260,11 @@ pub(super) fn write(
     })
 }
 
-fn write_with(
+fn write_with<E: From<StoreError>>(
     store: &Store,
     origin: BlockOrigin,
-    fill: impl FnOnce(&mut BlockWriter) -> Result<(), StoreError>,
-) -> Result<Option<StoredBlock>, StoreError> {
+    fill: impl FnOnce(&mut BlockWriter) -> Result<(), E>,
+) -> Result<Option<StoredBlock>, E> {
     let fs = &*store.fs;
     let folder = store.dir.join(BLOCKS_DIR);
     let name = next_name(fs, &folder)?;
@@ -268,19 +275,19 @@ fn write_with(
             return Ok(None);
         }
         writer.finish(origin)?;
-        fs.sync_dir(&folder)?;
+        fs.sync_dir(&folder).map_err(StoreError::from)?;
         Ok(Some(Block::open(fs, &path)?))
     });
     match written {
         Ok(Some(block)) => Ok(Some(StoredBlock { name, block })),
         Ok(None) => {
-            fs.remove_file(&path)?;
+            fs.remove_file(&path).map_err(StoreError::from)?;
             Ok(None)
         }
         Err(error) => {
-            // A full disk needs the space; a file that stays is removed at the next start.
+            // A full disk needs the space; a file that stays is removed by the next maintenance.
             if let Err(second) = fs.remove_file(&path) {
-                tracing::warn!(error = %second, "unfinished block stays until the next start");
+                tracing::warn!(error = %second, "unfinished block stays for now");
             }
             Err(error)
         }
@@ -304,7 +311,7 @@ pub(super) fn remove(store: &Store, blocks: &BlockSet) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Merges the blocks for which it is due, once.
+/// Merges the blocks for which it is due, once. A block that turns out to be unreadable is left as it is from then on.
 pub(super) fn compact(
     store: &Store,
     upkeep: &mut maintain::Upkeep,
@@ -313,12 +320,27 @@ pub(super) fn compact(
     let blocks = store.state.read().blocks.clone();
     let metas: Vec<BlockMeta> =
         blocks.blocks.iter().map(|stored| stored.block.meta().clone()).collect();
-    let Some(chosen) = compaction::plan(&metas) else { return Ok(()) };
+    let is_mergeable = |position: usize| {
+        let stored = blocks.blocks.get(position);
+        stored.is_some_and(|stored| !upkeep.unreadable.contains(&stored.name))
+    };
+    let Some(chosen) = compaction::plan(&metas, is_mergeable) else { return Ok(()) };
     let sources: Vec<&StoredBlock> =
         chosen.iter().filter_map(|position| blocks.blocks.get(*position)).collect();
-    let merged = merge(store, &sources)?;
+    check_room(store, &sources)?;
+    let merged = match merge(store, &sources) {
+        Ok(merged) => merged,
+        Err(MergeError::Unreadable(Unreadable { input, error })) => {
+            let Some(stored) = sources.get(input) else { return Ok(()) };
+            let reason = format!("{}: is not merged any more: {error}", stored.name);
+            tracing::error!(reason, "block cannot be read");
+            upkeep.unreadable.insert(stored.name.clone());
+            store.condition.lock().quarantined.push(reason);
+            return Ok(());
+        }
+        Err(MergeError::Store(error)) => return Err(error),
+    };
     tracing::info!(blocks = sources.len(), "blocks merged");
-    done.blocks_compacted += sources.len() as u64;
     let mut all = Vec::new();
     for (position, stored) in blocks.blocks.iter().enumerate() {
         if chosen.last() == Some(&position) {
@@ -327,31 +349,55 @@ pub(super) fn compact(
             all.push(stored.clone());
         }
     }
-    let replaced = BlockSet::new(sources.into_iter().cloned().collect());
+    let replaced = BlockSet::new(sources.iter().copied().cloned().collect());
     maintain::replace(store, upkeep, BlockSet::new(all))?;
+    done.blocks_compacted += sources.len() as u64;
     remove(store, &replaced)
 }
 
-fn merge(store: &Store, sources: &[&StoredBlock]) -> Result<Option<StoredBlock>, StoreError> {
+/// Checks that merging leaves space for what is written meanwhile.
+fn check_room(store: &Store, sources: &[&StoredBlock]) -> Result<(), StoreError> {
+    let bytes: u64 = sources.iter().map(|stored| stored.block.meta().bytes).sum();
+    let needed_bytes = bytes.saturating_mul(2);
+    let available_bytes = store.fs.space(&store.dir)?.available_bytes;
+    if available_bytes < needed_bytes {
+        return Err(StoreError::NoRoom { needed_bytes, available_bytes });
+    }
+    Ok(())
+}
+
+/// Why blocks could not be merged.
+#[derive(Debug)]
+enum MergeError {
+    Unreadable(Unreadable),
+    Store(StoreError),
+}
+
+impl From<Unreadable> for MergeError {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::Unreadable(unreadable)
+    }
+}
+
+impl From<StoreError> for MergeError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+fn merge(store: &Store, sources: &[&StoredBlock]) -> Result<Option<StoredBlock>, MergeError> {
     let metas = || sources.iter().map(|stored| stored.block.meta());
     let origin = BlockOrigin {
         level: metas().map(|meta| meta.level).max().unwrap_or(0).saturating_add(1),
         journal: metas().map(|meta| meta.journal).max().unwrap_or(0),
         sources: sources.iter().map(|stored| stored.name.clone()).collect(),
     };
-    let folder = store.dir.join(BLOCKS_DIR);
-    let failed = |error: SourceError| unreadable(folder.clone(), &error);
     let inputs: Vec<Block> = sources.iter().map(|stored| stored.block.clone()).collect();
-    let oldest = store.oldest_kept().as_millis();
-    let mut merged = MergedBlocks::new(&inputs, oldest).map_err(failed)?;
+    let mut merged = MergedBlocks::new(&inputs)?;
     write_with(store, origin, |writer| {
-        while let Some((labels, columns)) = merged.next().map_err(failed)? {
+        while let Some((labels, columns)) = merged.next()? {
             writer.append(&labels, &columns)?;
         }
         Ok(())
     })
-}
-
-fn unreadable(path: PathBuf, error: &SourceError) -> StoreError {
-    StoreError::Damaged { path, reason: error.to_string() }
 }

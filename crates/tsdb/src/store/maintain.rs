@@ -1,6 +1,6 @@
 //! What the store does on its own: cutting and writing the head, merging blocks, forgetting.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use journal::Sequence;
@@ -26,13 +26,45 @@ const IDLE_CUT_AFTER: Duration = Duration::from_secs(20);
 const IDLE_CUT_SAMPLES_PER_SERIES: u64 = 60;
 /// How many series are copied at a time, so that writers do not wait long.
 const SERIES_PER_TURN: usize = 1_000;
+/// How long merging blocks is left alone after it has failed: trying costs as much as succeeding.
+const MERGE_PAUSE: Duration = Duration::from_secs(300);
 /// How many descriptions of metrics are in one record.
 const METADATA_PER_RECORD: usize = 1_000;
 
 /// What maintenance works on; whoever holds it is the only one who changes what the store consists of.
 #[derive(Debug)]
 pub(super) struct Upkeep {
-    pub(super) manifest: Manifest,
+    /// What the store consists of, beside its head.
+    manifest: Manifest,
+    /// Whether this is also what a restart would find: not after a replacement that failed halfway.
+    is_in_place: bool,
+    /// Whether there may be files of blocks that the manifest does not name.
+    has_leftovers: bool,
+    /// The names of blocks that could not be read when they were to be merged.
+    pub(super) unreadable: BTreeSet<String>,
+    /// Until when blocks are not merged, on the monotonic clock, and why.
+    merge_failure: Option<(Duration, String)>,
+}
+
+impl Upkeep {
+    pub(super) fn new(manifest: Manifest) -> Self {
+        Self {
+            manifest,
+            is_in_place: true,
+            has_leftovers: false,
+            unreadable: BTreeSet::new(),
+            merge_failure: None,
+        }
+    }
+
+    fn publish(&mut self, store: &Store, manifest: Manifest) -> Result<(), StoreError> {
+        manifest.prepare(&*store.fs, &store.dir)?;
+        self.is_in_place = false;
+        Manifest::put_in_place(&*store.fs, &store.dir)?;
+        self.is_in_place = true;
+        self.manifest = manifest;
+        Ok(())
+    }
 }
 
 /// What there is to report about a store's files.
@@ -45,25 +77,79 @@ pub(super) struct Condition {
 /// Does one step and remembers how it ended.
 pub(super) fn run(store: &Store) -> Result<Maintenance, StoreError> {
     let mut upkeep = store.upkeep.lock();
+    let upkeep = &mut *upkeep;
     let mut done = Maintenance::default();
-    let result = step(store, &mut upkeep, &mut done);
-    let full = matches!(&result, Err(StoreError::Fs(error)) if error.kind == FsErrorKind::NoSpace);
+    let step = step(store, upkeep, &mut done);
+    let full = |error: &StoreError| matches!(error, StoreError::Fs(error) if error.kind == FsErrorKind::NoSpace);
+    // Only the head has to be written for writes to go on; the rest can wait for space.
+    let suspended = step.head.as_ref().err().filter(|error| full(error)).map(|error| chain(error));
+    store.state.write().suspended = suspended;
+    let result = step.head.and(step.merged).and(step.expired).and(step.swept);
+    upkeep.has_leftovers |= result.is_err();
+    let waiting = upkeep.merge_failure.as_ref().map(|(_, reason)| reason.clone());
     let error = result.as_ref().err().map(|error| chain(error));
-    store.state.write().suspended = error.clone().filter(|_| full);
-    store.condition.lock().last_error = error;
+    store.condition.lock().last_error = error.or(waiting);
     result.map(|()| done)
 }
 
-fn step(store: &Store, upkeep: &mut Upkeep, done: &mut Maintenance) -> Result<(), StoreError> {
+/// How the parts of a step ended. Each is tried, whatever became of the others: what cannot be merged must not keep
+/// the head in memory, and a full disk must not keep what retention would delete.
+#[derive(Debug)]
+struct Step {
+    head: Result<(), StoreError>,
+    merged: Result<(), StoreError>,
+    expired: Result<(), StoreError>,
+    swept: Result<(), StoreError>,
+}
+
+fn step(store: &Store, upkeep: &mut Upkeep, done: &mut Maintenance) -> Step {
+    let mut step = Step { head: Ok(()), merged: Ok(()), expired: Ok(()), swept: Ok(()) };
+    // Nothing is written as long as it is open what a restart would find.
+    if !upkeep.is_in_place {
+        let manifest = upkeep.manifest.clone();
+        step.head = upkeep.publish(store, manifest);
+        if step.head.is_err() {
+            return step;
+        }
+    }
+    if upkeep.has_leftovers {
+        step.swept = blocks::sweep(&*store.fs, &store.dir, &upkeep.manifest);
+        upkeep.has_leftovers = step.swept.is_err();
+    }
+    step.expired = expire(store, upkeep, done);
+    if upkeep.is_in_place {
+        step.head = write_head(store, upkeep, done);
+    }
+    if upkeep.is_in_place && step.head.is_ok() {
+        step.merged = merge(store, upkeep, done);
+    }
+    step
+}
+
+fn write_head(
+    store: &Store,
+    upkeep: &mut Upkeep,
+    done: &mut Maintenance,
+) -> Result<(), StoreError> {
     if store.journal.poisoned().is_some() {
         resume(store)?;
     }
     if is_cut_due(store) {
         cut(store)?;
     }
-    flush(store, upkeep, done)?;
-    expire(store, upkeep, done)?;
-    blocks::compact(store, upkeep, done)
+    flush(store, upkeep, done)
+}
+
+/// Merges blocks, unless that has failed a short while ago.
+fn merge(store: &Store, upkeep: &mut Upkeep, done: &mut Maintenance) -> Result<(), StoreError> {
+    let now = store.clock.monotonic();
+    if upkeep.merge_failure.as_ref().is_some_and(|(until, _)| now < *until) {
+        return Ok(());
+    }
+    let merged = blocks::compact(store, upkeep, done);
+    let failure = merged.as_ref().err().map(|error| (now + MERGE_PAUSE, chain(error)));
+    upkeep.merge_failure = failure;
+    merged
 }
 
 /// Lets the journal go on after the disk was full.
@@ -147,9 +233,7 @@ fn flush(store: &Store, upkeep: &mut Upkeep, done: &mut Maintenance) -> Result<(
     done.samples_flushed += written.iter().map(blocks::StoredBlock::samples).sum::<u64>();
     let mut blocks = store.state.read().blocks.clone();
     blocks.extend(written);
-    let manifest = Manifest { journal: end, blocks: blocks.names() };
-    manifest.write(&*store.fs, &store.dir)?;
-    upkeep.manifest = manifest;
+    upkeep.publish(store, Manifest { journal: end, blocks: blocks.names() })?;
     let frozen = {
         let mut state = store.state.write();
         state.blocks = blocks;
@@ -300,9 +384,8 @@ pub(super) fn replace(
     upkeep: &mut Upkeep,
     blocks: blocks::BlockSet,
 ) -> Result<(), StoreError> {
-    let manifest = Manifest { journal: upkeep.manifest.journal, blocks: blocks.names() };
-    manifest.write(&*store.fs, &store.dir)?;
-    upkeep.manifest = manifest;
+    let journal = upkeep.manifest.journal;
+    upkeep.publish(store, Manifest { journal, blocks: blocks.names() })?;
     let mut state = store.state.write();
     state.blocks = blocks;
     state.epoch += 1;

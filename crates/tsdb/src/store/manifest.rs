@@ -60,6 +60,16 @@ impl Manifest {
     ///
     /// The disk refused; the old one may or may not be in place.
     pub(crate) fn write(&self, fs: &dyn Fs, dir: &Path) -> Result<(), StoreError> {
+        self.prepare(fs, dir)?;
+        Self::put_in_place(fs, dir)
+    }
+
+    /// Writes the manifest beside the one of the store in `dir`, which stays what it is.
+    ///
+    /// # Errors
+    ///
+    /// The disk refused.
+    pub(crate) fn prepare(&self, fs: &dyn Fs, dir: &Path) -> Result<(), StoreError> {
         let new = dir.join(FILE_NEW);
         if fs.exists(&new)? {
             fs.remove_file(&new)?;
@@ -67,7 +77,16 @@ impl Manifest {
         let mut file = fs.create(&new)?;
         file.append(self.to_text().as_bytes())?;
         file.sync_data()?;
-        fs.rename(&new, &dir.join(FILE))?;
+        Ok(())
+    }
+
+    /// Puts what [`Manifest::prepare`] has written in the place of the manifest of the store in `dir`, durably.
+    ///
+    /// # Errors
+    ///
+    /// The disk refused; the old one may or may not be in place.
+    pub(crate) fn put_in_place(fs: &dyn Fs, dir: &Path) -> Result<(), StoreError> {
+        fs.rename(&dir.join(FILE_NEW), &dir.join(FILE))?;
         fs.sync_dir(dir)?;
         Ok(())
     }

@@ -15,6 +15,7 @@ mod crash;
 mod damage;
 mod limits;
 mod oracle;
+mod upkeep;
 
 /// Where the clock of the tests stands: an ordinary afternoon.
 const NOW: i64 = 1_760_000_000_000;

@@ -1,0 +1,101 @@
+//! Maintenance when a part of it fails: the rest goes on, and nothing piles up.
+
+use std::time::Duration;
+
+use super::*;
+use crate::store::blocks::BLOCKS_DIR;
+
+fn block_files(rig: &Rig) -> Vec<PathBuf> {
+    let folder = Path::new("/data/metrics").join(BLOCKS_DIR);
+    let entries = rig.fs.list(&folder).expect("listed");
+    entries.iter().map(|entry| folder.join(&entry.name)).collect()
+}
+
+fn cut_after_each_batch() -> StoreConfig {
+    StoreConfig { journal_bytes_max: 1, ..unlimited() }
+}
+
+#[test]
+fn blocks_that_the_manifest_could_not_take_in_do_not_pile_up() {
+    let rig = Rig::new(cut_after_each_batch());
+    rig.append(&[("a", NOW, 1.0), ("b", NOW, 2.0)]);
+    rig.store.commit().expect("committed");
+    let before = rig.contents();
+    for _ in 0..4 {
+        rig.fs.fail_next(FsOperation::Rename, std::io::ErrorKind::Other);
+        assert!(rig.store.maintain().is_err());
+        assert!(block_files(&rig).len() <= 1, "{:?}", block_files(&rig));
+        assert_eq!(rig.contents(), before);
+    }
+    rig.store.maintain().expect("maintained");
+    assert_eq!(block_files(&rig).len(), 1);
+    assert_eq!(rig.store.health(), StoreHealth::default());
+    assert_eq!(rig.contents(), before);
+    assert_eq!(rig.reopened().contents(), before);
+}
+
+#[test]
+fn a_disk_too_full_for_merging_blocks_takes_samples_in() {
+    let rig = Rig::new(cut_after_each_batch());
+    for round in 0..3 {
+        rig.append(&[("a", NOW + round, 1.0)]);
+        rig.store.maintain().expect("maintained");
+    }
+    rig.append(&[("a", NOW + 3, 1.0)]);
+    rig.store.commit().expect("committed");
+    // Room for another block, but not for one made of all.
+    let used = rig.fs.allocated_bytes(Path::new("/")).expect("counted");
+    let block = rig.fs.read(&block_files(&rig)[0], 1 << 20).expect("read").len() as u64;
+    rig.fs.set_space(Some(used + 3 * block));
+    assert!(rig.store.maintain().is_err());
+    assert_eq!(rig.store.stats().blocks, 4);
+    let health = rig.store.health();
+    assert_eq!(health.read_only, None);
+    rig.append(&[("a", NOW + 4, 1.0)]);
+    // Not tried all the time, and said all the time.
+    rig.fs.set_space(None);
+    rig.clock.advance(Duration::from_secs(299));
+    assert_eq!(rig.store.maintain().expect("maintained").blocks_compacted, 0);
+    assert_eq!(rig.store.health().last_maintenance_error, health.last_maintenance_error);
+    rig.clock.advance(Duration::from_secs(1));
+    assert_eq!(rig.store.maintain().expect("maintained").blocks_compacted, 4);
+    assert_eq!(rig.store.health(), StoreHealth::default());
+    assert_eq!(rig.samples("a").len(), 5);
+}
+
+#[test]
+fn a_damaged_block_is_named_and_the_others_are_merged_without_it() {
+    let rig = Rig::new(cut_after_each_batch());
+    for round in 0..3 {
+        rig.append(&[("a", NOW + round, 1.0), ("b", NOW, 2.0)]);
+        rig.store.maintain().expect("maintained");
+    }
+    rig.fs.corrupt(&block_files(&rig)[1], 9, 1);
+    for round in 3..8 {
+        rig.append(&[("a", NOW + round, 1.0)]);
+        rig.store.maintain().expect("maintained");
+    }
+    let health = rig.store.health();
+    assert_eq!((health.quarantined.len(), health.last_maintenance_error), (1, None));
+    assert!(health.quarantined[0].contains("0000000000000002"), "{:?}", health.quarantined);
+    let stats = rig.store.stats();
+    assert!(stats.blocks < 8, "{} blocks", stats.blocks);
+    assert!(block_files(&rig)[0].ends_with("0000000000000001"), "not past the damaged one");
+}
+
+#[test]
+fn retention_goes_on_when_nothing_can_be_written_to_the_journal() {
+    let day_ms = 24 * 3_600_000;
+    let config = StoreConfig { retention_ms: day_ms, journal_bytes_max: 1, ..unlimited() };
+    let rig = Rig::new(config);
+    rig.append(&[("a", NOW, 1.0)]);
+    rig.store.maintain().expect("maintained");
+    assert_eq!(rig.store.stats().blocks, 1);
+    rig.append(&[("a", NOW + 1, 1.0)]);
+    rig.fs.fail_next(FsOperation::SyncData, std::io::ErrorKind::Other);
+    assert!(rig.store.commit().is_err());
+    rig.clock.set_now(Timestamp::from_millis(NOW + day_ms + 1));
+    assert!(rig.store.maintain().is_err());
+    assert_eq!(rig.store.stats().blocks, 0);
+    assert!(rig.store.health().read_only.is_some());
+}
