@@ -16,7 +16,7 @@ pub struct EngineConfig {
     pub lookback_ms: i64,
     /// Most samples that one query may read from the source or hold at once.
     pub samples_max: u64,
-    /// Most steps of a range query.
+    /// Most steps of a range query; as in Prometheus, the first point is none.
     pub points_per_series_max: usize,
     /// The distance of the evaluations of a subquery that gives none.
     pub subquery_step_ms: i64,
@@ -211,18 +211,33 @@ impl Engine {
         if length < 0 {
             return Err(invalid("end timestamp must not be before start time"));
         }
-        let count = usize::try_from(length / range.step_ms).unwrap_or(usize::MAX).saturating_add(1);
-        let count_max = self.config.points_per_series_max;
-        if count > count_max {
+        let steps = usize::try_from(length / range.step_ms).unwrap_or(usize::MAX);
+        let steps_max = self.config.points_per_series_max;
+        if steps > steps_max {
             return Err(QueryError::InvalidRange {
                 reason: format!(
-                    "exceeded maximum resolution of {count_max} points per timeseries. Try \
-                     decreasing the query resolution (?step=XX)"
+                    "exceeded maximum resolution of {} points per timeseries. Try decreasing the \
+                     query resolution (?step=XX)",
+                    grouped(steps_max),
                 ),
             });
         }
+        let count = steps.saturating_add(1);
         Ok(Grid { start: range.start.as_millis(), step: range.step_ms, count })
     }
+}
+
+/// Returns a number with commas between thousands.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 fn text_of(expr: &Expr) -> String {

@@ -154,6 +154,31 @@ fn points_of(series: &MatrixSeries) -> Vec<(i64, f64)> {
 }
 
 #[test]
+fn a_range_query_has_as_many_steps_as_allowed_and_not_one_more() {
+    let query = |points_per_series_max, end| {
+        let engine = Engine::new(EngineConfig { points_per_series_max, ..EngineConfig::default() });
+        let range = QueryRange {
+            start: Timestamp::from_millis(0),
+            end: Timestamp::from_millis(end),
+            step_ms: 1,
+        };
+        let expr = crate::parse("1").expect("a number");
+        engine.query_range(&TestSource::default(), "1", &expr, range, &Cancellation::never())
+    };
+    for steps in [10, 11_000, 20_000] {
+        let outcome = query(steps, steps as i64).expect("as many as allowed");
+        let QueryValue::Matrix(series) = outcome.value else { panic!("a matrix") };
+        assert_eq!(series[0].points.len(), steps + 1);
+        let error = query(steps, steps as i64 + 1).expect_err("one more");
+        assert!(matches!(error, QueryError::InvalidRange { .. }), "{error}");
+    }
+    let error = query(11_000, 11_001).expect_err("one more");
+    let expected = "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the \
+                    query resolution (?step=XX)";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
 fn instant_selectors_look_back_to_before_the_limit_and_stop_at_stale_markers() {
     let samples = [(0, 1.0), (10_000, stale_nan()), (20_000, 2.0)];
     let source = TestSource::of(&[(&[("__name__", "m")], &samples)]);
@@ -204,7 +229,8 @@ fn steps_are_limited() {
     assert!(matrix(&source, &query, range(0, 10_999, 1)).is_ok());
     let refused =
         |range| matches!(matrix(&source, &query, range), Err(QueryError::InvalidRange { .. }));
-    assert!(refused(range(0, 11_000, 1)));
+    assert!(!refused(range(0, 11_000, 1)));
+    assert!(refused(range(0, 11_001, 1)));
     assert!(refused(range(0, 10, 0)));
     assert!(refused(range(10, 0, 1)));
     assert!(refused(range(i64::MIN, i64::MAX, 1)));
