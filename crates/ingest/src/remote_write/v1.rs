@@ -25,6 +25,8 @@ mod request {
     pub(super) const TIMESERIES: Tag = Tag::bytes(1);
     pub(super) const METADATA: Tag = Tag::bytes(3);
     pub(super) const KNOWN: &[u32] = &[1, 3];
+    /// What the fields of version 2.0 are. Skipping them would lose everything that the sender sent.
+    pub(super) const OF_VERSION_2: &[u32] = &[4, 5];
 }
 
 mod series {
@@ -105,6 +107,10 @@ fn read_request<'a>(
             request::METADATA => {
                 read_metadata(reader.message()?, &mut metadata)?;
                 counts.metadata += 1;
+            }
+            _ if request::OF_VERSION_2.contains(&tag.field()) => {
+                let reason = "field of version 2.0, which the Content-Type must name";
+                return Err(reader.malformed(reason).into());
             }
             _ => reader.skip_unknown(tag, request::KNOWN)?,
         }
@@ -291,6 +297,13 @@ mod tests {
                         {__name__=\"up\", job=\"b\"} 0@0\n";
         check(&request.encode_to_vec(), Ok(expected));
         check(&[], Ok(""));
+    }
+
+    #[test]
+    fn the_body_of_the_other_version_is_not_taken_for_an_empty_one() {
+        let reason = "field of version 2.0, which the Content-Type must name";
+        check(&[0x22, 0], Err((1, reason)));
+        check(&[0x2a, 0], Err((1, reason)));
     }
 
     #[test]

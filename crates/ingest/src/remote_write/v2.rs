@@ -22,6 +22,8 @@ mod request {
     pub(super) const SYMBOL: Tag = Tag::bytes(4);
     pub(super) const TIMESERIES: Tag = Tag::bytes(5);
     pub(super) const KNOWN: &[u32] = &[4, 5];
+    /// What the fields of version 1.0 are. Skipping them would lose everything that the sender sent.
+    pub(super) const OF_VERSION_1: &[u32] = &[1, 2, 3];
 }
 
 mod series {
@@ -249,6 +251,9 @@ fn read_symbols(body: &[u8]) -> Result<Vec<&str>, Malformed> {
             request::TIMESERIES => {
                 reader.bytes()?;
             }
+            _ if request::OF_VERSION_1.contains(&tag.field()) => {
+                return Err(at.malformed("field of version 1.0, which the Content-Type must name"));
+            }
             _ => reader.skip_unknown(tag, request::KNOWN)?,
         }
         if symbols.first().is_some_and(|first| !first.is_empty()) {
@@ -332,6 +337,13 @@ mod tests {
         let error = RemoteWriteError::UnknownSymbol { offset: 4, reference: 0, symbols: 0 };
         check(&none, Err(error));
         check(&[0x22, 1, 0xff], Err(malformed(1, "text is not UTF-8")));
+    }
+
+    #[test]
+    fn the_body_of_the_other_version_is_not_taken_for_an_empty_one() {
+        let reason = "field of version 1.0, which the Content-Type must name";
+        check(&[0x0a, 0], Err(malformed(1, reason)));
+        check(&[0x1a, 0], Err(malformed(1, reason)));
     }
 
     #[test]
