@@ -64,8 +64,11 @@ pub(crate) fn unpack(
     if compression == Compression::Identity {
         return Ok(body);
     }
-    decompress(compression, &body, bytes_max).map(Bytes::from).map_err(|error| match &error {
-        DecompressError::TooLarge { .. } => Failure::new(Kind::TooLarge, error.to_string()),
-        DecompressError::Damaged { source, .. } => Failure::bad_data(format!("{error}: {source}")),
+    decompress(compression, &body, bytes_max).map(Bytes::from).map_err(|error| {
+        let kind = match &error {
+            DecompressError::TooLarge { .. } => Kind::TooLarge,
+            DecompressError::Damaged { .. } => Kind::BadData,
+        };
+        Failure::new(kind, error.to_string())
     })
 }

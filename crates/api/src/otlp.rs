@@ -1,6 +1,5 @@
 //! OTLP metrics over HTTP.
 
-use std::error::Error as _;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -75,8 +74,7 @@ fn append(
             OtlpError::Protobuf(_) | OtlpError::Json(_) => Kind::BadData,
             OtlpError::TooManyElements { .. } | OtlpError::TooManyLabels { .. } => Kind::TooLarge,
         };
-        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-        Failure::new(kind, format!("{error}{cause}"))
+        Failure::new(kind, error.to_string())
     })?;
     let receipt = app.store.append(&metrics.batch(), AppendMode::Partial)?;
     let mut message = metrics.rejection_message();
