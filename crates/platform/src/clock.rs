@@ -49,7 +49,9 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:03}", self.0.div_euclid(1000), self.0.rem_euclid(1000))
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let millis = self.0.unsigned_abs();
+        write!(f, "{sign}{}.{:03}", millis / 1000, millis % 1000)
     }
 }
 
@@ -176,7 +178,8 @@ mod tests {
     #[test]
     fn display_shows_seconds_with_three_decimals_also_before_the_epoch() {
         assert_eq!(Timestamp::from_millis(1_500).to_string(), "1.500");
-        assert_eq!(Timestamp::from_millis(-1).to_string(), "-1.999");
+        assert_eq!(Timestamp::from_millis(-1).to_string(), "-0.001");
+        assert_eq!(Timestamp::MIN.to_string(), "-9223372036854775.808");
     }
 
     #[tokio::test]
