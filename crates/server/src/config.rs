@@ -20,6 +20,9 @@ use layers::Reader;
 /// The committed defaults.
 pub(crate) const DEFAULTS: &str = include_str!("../../../config.default.yaml");
 
+/// Most queries that may be evaluated at the same time: each has a thread.
+const QUERIES_CONCURRENT_MAX: usize = 1_024;
+
 /// The whole configuration, validated.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -201,6 +204,10 @@ impl Config {
             if value == 0 {
                 reader.mistake(path, "must be more than 0");
             }
+        }
+        if self.query.concurrency > QUERIES_CONCURRENT_MAX {
+            let reason = format!("must be at most {QUERIES_CONCURRENT_MAX}");
+            reader.mistake("query.concurrency", &reason);
         }
         if self.scrape.interval.is_zero() || self.scrape.timeout.is_zero() {
             reader.mistake("scrape.interval", "and scrape.timeout must be more than 0");

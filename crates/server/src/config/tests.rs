@@ -87,6 +87,13 @@ fn an_open_address_must_be_asked_for() {
 }
 
 #[test]
+fn more_queries_at_a_time_than_threads_are_refused() {
+    assert!(Config::load(layers("", &[], &["query.concurrency=1024"])).is_ok());
+    let found = mistakes(layers("", &[], &["query.concurrency=1025"]));
+    assert_eq!(found, ["query.concurrency (--set): must be at most 1024"]);
+}
+
+#[test]
 fn a_file_that_is_no_yaml_is_a_mistake_without_path() {
     let found = mistakes(layers("a: [", &[], &[]));
     assert!(found[0].starts_with(" (tinyobs.yaml): "), "{found:?}");
