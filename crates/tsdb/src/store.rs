@@ -71,7 +71,7 @@ impl Store {
             _ => error.into(),
         })?;
         let mut report = RecoveryReport::default();
-        let (manifest, blocks) = blocks::open(&fs, dir, &mut report)?;
+        let (mut manifest, blocks) = blocks::open(&fs, dir, &mut report)?;
         let mut state = State::new(KeyedHash::new(&*rng));
         let journal_dir = dir.join(JOURNAL_DIR);
         let mut replay = Replay::new(&mut state, &mut report, manifest.journal);
@@ -81,7 +81,19 @@ impl Store {
             journal_config(&config),
             &mut |sequence, record| replay.visit(sequence, record),
         )?;
-        replay.finish().map_err(|reason| StoreError::Damaged { path: journal_dir, reason })?;
+        replay
+            .finish(recovery.last)
+            .map_err(|reason| StoreError::Damaged { path: journal_dir, reason })?;
+        if manifest.journal > recovery.last.next() {
+            // Sequences are given out again: what has them now is not what blocks hold.
+            report.quarantined.push(format!(
+                "journal: ends with record {}, and record {} was written to blocks",
+                recovery.last,
+                manifest.journal.0.saturating_sub(1)
+            ));
+            manifest.journal = recovery.last.next();
+            manifest.write(&*fs, dir)?;
+        }
         report.torn_bytes = recovery.torn_bytes;
         for aside in &recovery.set_aside {
             report.quarantined.push(format!("{}: {}", aside.path.display(), aside.kind));

@@ -267,6 +267,8 @@ impl Admission<'_> {
             return self
                 .reject(Reason::TooNew, index, 1, |_| RejectReason::TooNew { timestamp, newest });
         }
+        // A series that was written while the clock was ahead must not be closed until that time has come.
+        let newest = newest.min(self.bounds.newest.as_millis());
         if newest != MIN_TIME && timestamp.as_millis() < newest.saturating_sub(window_ms) {
             return self.reject(Reason::OutOfOrder, index, 1, |admission| {
                 RejectReason::OutOfOrder {
@@ -414,6 +416,9 @@ fn queue(
 pub(super) fn append_error(error: &JournalError) -> AppendError {
     match error {
         JournalError::Overloaded { .. } => AppendError::Overloaded,
+        JournalError::RecordTooLarge { bytes, limit_bytes } => {
+            AppendError::TooLarge { bytes: *bytes, limit: *limit_bytes }
+        }
         _ => AppendError::ReadOnly { reason: super::chain(error) },
     }
 }

@@ -28,6 +28,9 @@ const IDLE_CUT_SAMPLES_PER_SERIES: u64 = 60;
 const SERIES_PER_TURN: usize = 1_000;
 /// How long merging blocks is left alone after it has failed: trying costs as much as succeeding.
 const MERGE_PAUSE: Duration = Duration::from_secs(300);
+/// How long the clock has to say that samples are too old before they are deleted: one that is wrong for a while
+/// must not cost them.
+const EXPIRY_DELAY: Duration = Duration::from_secs(600);
 /// How many descriptions of metrics are in one record.
 const METADATA_PER_RECORD: usize = 1_000;
 
@@ -44,6 +47,8 @@ pub(super) struct Upkeep {
     pub(super) unreadable: BTreeSet<String>,
     /// Until when blocks are not merged, on the monotonic clock, and why.
     merge_failure: Option<(Duration, String)>,
+    /// The earliest time that was kept, in milliseconds, and when that was, on the monotonic clock.
+    kept: Option<(Duration, i64)>,
 }
 
 impl Upkeep {
@@ -54,6 +59,7 @@ impl Upkeep {
             has_leftovers: false,
             unreadable: BTreeSet::new(),
             merge_failure: None,
+            kept: None,
         }
     }
 
@@ -154,19 +160,24 @@ fn merge(store: &Store, upkeep: &mut Upkeep, done: &mut Maintenance) -> Result<(
 
 /// Lets the journal go on after the disk was full.
 fn resume(store: &Store) -> Result<(), StoreError> {
-    let mut state = store.state.write();
+    // The head has samples, series and descriptions that the journal has lost; they were never acknowledged.
+    // The journal refuses everything until it is resumed, so nothing comes between.
+    store.state.write().active.distrust_journal();
     store.journal.resume()?;
-    // The head has samples and series that the journal has lost; they were never acknowledged.
-    state.active.distrust_journal();
-    Ok(())
+    journal_metadata(store)
 }
 
 fn is_cut_due(store: &Store) -> bool {
     let config = &store.config;
     let state = store.state.read();
     let active = &state.active;
-    if active.samples == 0 || state.frozen.is_some() {
+    if state.frozen.is_some() {
         return false;
+    }
+    // Descriptions of metrics alone make it long, too.
+    let is_long = state.journal_bytes >= config.journal_bytes_max;
+    if active.samples == 0 {
+        return is_long;
     }
     let span_max = config.block_range_ms.saturating_add(config.block_range_ms / 2);
     let spanned = active.newest.saturating_sub(active.oldest) >= span_max;
@@ -183,16 +194,22 @@ fn is_cut_due(store: &Store) -> bool {
     aged || idle
         || spanned && active.samples >= CUT_SAMPLES_MIN
         || active.sample_bytes() >= config.head_bytes_max / 2
-        || state.journal_bytes >= config.journal_bytes_max
+        || is_long
 }
 
 /// Begins a new generation of the head.
 pub(super) fn cut(store: &Store) -> Result<(), StoreError> {
-    // Most of what waits for the disk is written before writers have to wait.
-    store.journal.commit()?;
-    let mut state = store.state.write();
-    let end = store.journal.cut()?;
-    let state = &mut *state;
+    // Before the lock, so that writers do not wait for the disk: the segments so far hold nothing of the new
+    // generation. After it, so that the journal accounts for every sequence before `end` even after a power loss:
+    // none may be given out again, because recovery passes over them once the blocks are written.
+    store.journal.cut()?;
+    begin_generation(&mut store.state.write());
+    store.journal.cut()?;
+    Ok(())
+}
+
+fn begin_generation(state: &mut State) {
+    let end = state.last_sequence.next();
     let idle = u64::from(state.index.series_count()) - state.active.active_series;
     let forget =
         idle > 0 && (state.series_refused || idle * 16 >= u64::from(state.index.series_count()));
@@ -214,7 +231,6 @@ pub(super) fn cut(store: &Store) -> Result<(), StoreError> {
     state.journal_bytes = 0;
     state.active_since = None;
     state.series_refused = false;
-    Ok(())
 }
 
 /// Writes the part of the head that was cut, and forgets its part of the journal.
@@ -365,17 +381,35 @@ impl Iterator for FrozenSeries<'_> {
     }
 }
 
-/// Deletes the blocks whose samples are all older than what is kept.
+/// Deletes the blocks whose samples are all older than what has been kept for some time.
 fn expire(store: &Store, upkeep: &mut Upkeep, done: &mut Maintenance) -> Result<(), StoreError> {
-    let oldest = store.oldest_kept().as_millis();
+    let Some(oldest) = expiry_limit(store, upkeep) else { return Ok(()) };
     let blocks = store.state.read().blocks.clone();
     let (kept, expired) = blocks.split(|block| block.newest() >= oldest);
     if expired.is_empty() {
         return Ok(());
     }
-    done.blocks_expired += expired.len() as u64;
     replace(store, upkeep, kept)?;
+    done.blocks_expired += expired.len() as u64;
     blocks::remove(store, &expired)
+}
+
+/// Returns before which time samples are to be deleted, if the clock has said so for long enough.
+fn expiry_limit(store: &Store, upkeep: &mut Upkeep) -> Option<i64> {
+    let (now, oldest) = (store.clock.monotonic(), store.oldest_kept().as_millis());
+    match upkeep.kept {
+        Some((since, limit)) if limit <= oldest => {
+            let is_sure = now.saturating_sub(since) >= EXPIRY_DELAY;
+            if is_sure {
+                upkeep.kept = Some((now, oldest));
+            }
+            is_sure.then_some(limit)
+        }
+        _ => {
+            upkeep.kept = Some((now, oldest));
+            None
+        }
+    }
 }
 
 /// Makes `blocks` what the store consists of, beside its head.

@@ -34,7 +34,6 @@ impl<'a> Replay<'a> {
 
     /// Takes the next record. What blocks hold already is passed over.
     pub(super) fn visit(&mut self, sequence: Sequence, bytes: &[u8]) {
-        self.state.last_sequence = sequence;
         if sequence < self.start || self.failure.is_some() {
             return;
         }
@@ -73,12 +72,13 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// Ends the recovery.
+    /// Ends the recovery. `last` is the last sequence that the journal accounts for.
     ///
     /// # Errors
     ///
     /// A record could not be read: its position and the reason.
-    pub(super) fn finish(self) -> Result<(), String> {
+    pub(super) fn finish(self, last: Sequence) -> Result<(), String> {
+        self.state.last_sequence = last;
         if let Some(reason) = self.failure {
             return Err(reason);
         }

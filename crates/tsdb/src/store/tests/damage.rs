@@ -88,3 +88,24 @@ fn a_damaged_or_lost_manifest_is_made_anew() {
         assert_eq!(rig.store.health(), StoreHealth::default());
     }
 }
+
+#[test]
+fn what_is_written_after_the_journal_was_lost_is_kept() {
+    let rig = Rig::new(unlimited());
+    for round in 0..5 {
+        rig.append(&[("a", NOW + round, 1.0)]);
+        rig.store.commit().expect("committed");
+    }
+    rig.flush();
+    rig.store.close();
+    let Rig { fs, config, store, .. } = rig;
+    drop(store);
+    fs.remove_dir_all(&Path::new(DIR).join(JOURNAL_DIR)).expect("removed");
+    let rig = Rig::on(fs, config);
+    assert_eq!(rig.report.quarantined.len(), 1, "{:?}", rig.report.quarantined);
+    assert_eq!(rig.samples("a").len(), 5);
+    rig.append(&[("a", NOW + 5, 1.0)]);
+    let rig = rig.reopened();
+    assert_eq!(rig.store.health(), StoreHealth::default());
+    assert_eq!(rig.samples("a").len(), 6);
+}

@@ -151,12 +151,20 @@ fn what_retention_does_not_keep_is_not_seen_and_then_deleted() {
     rig.append(&[("a", NOW, 1.0), ("a", NOW + 10, 2.0)]);
     rig.flush();
     assert_eq!(rig.store.stats().blocks, 1);
-    rig.clock.set_now(Timestamp::from_millis(NOW + day_ms + 5));
+    let delay = std::time::Duration::from_secs(600);
+    let expired = |past_ms| -> u64 {
+        let step = |_| {
+            rig.clock.advance(delay);
+            rig.clock.set_now(Timestamp::from_millis(NOW + day_ms + past_ms));
+            rig.store.maintain().expect("maintained").blocks_expired
+        };
+        (0..3).map(step).sum()
+    };
+    assert_eq!(expired(5), 0);
     assert_eq!(rig.samples("a"), [(NOW + 10, 2.0)]);
-    assert_eq!(rig.store.maintain().expect("maintained").blocks_expired, 0);
-    rig.clock.set_now(Timestamp::from_millis(NOW + day_ms + 11));
+    assert_eq!(expired(10), 0);
+    assert_eq!(expired(11), 1);
     assert!(rig.contents().is_empty());
-    assert_eq!(rig.store.maintain().expect("maintained").blocks_expired, 1);
     let stats = rig.store.stats();
     assert_eq!((stats.blocks, stats.samples), (0, 0));
 }
@@ -183,6 +191,14 @@ fn a_batch_that_exceeds_a_record_is_refused_whole() {
     assert_eq!(rig.store.cardinality().total_series, 0);
     rig.append(&batch[..5]);
     assert_eq!(rig.reopened().samples("a").len(), 5);
+}
+
+#[test]
+fn a_batch_that_the_journal_finds_too_long_is_too_large_and_not_a_sign_of_a_broken_store() {
+    let rig = Rig::new(StoreConfig { pending_bytes_max: 100, ..unlimited() });
+    let batch: Vec<_> = (0..9).map(|n| ("a", NOW + n, 1.0)).collect();
+    let refused = rig.try_append(&batch, AppendMode::Partial);
+    assert!(matches!(refused, Err(AppendError::TooLarge { limit: 84, .. })), "{refused:?}");
 }
 
 #[test]

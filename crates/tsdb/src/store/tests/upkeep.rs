@@ -95,7 +95,91 @@ fn retention_goes_on_when_nothing_can_be_written_to_the_journal() {
     rig.fs.fail_next(FsOperation::SyncData, std::io::ErrorKind::Other);
     assert!(rig.store.commit().is_err());
     rig.clock.set_now(Timestamp::from_millis(NOW + day_ms + 1));
-    assert!(rig.store.maintain().is_err());
+    for _ in 0..3 {
+        assert!(rig.store.maintain().is_err());
+        rig.clock.advance(Duration::from_secs(600));
+    }
     assert_eq!(rig.store.stats().blocks, 0);
     assert!(rig.store.health().read_only.is_some());
+}
+
+#[test]
+fn descriptions_alone_do_not_make_the_journal_grow_for_ever() {
+    let rig = Rig::new(StoreConfig { journal_bytes_max: 10_000, ..unlimited() });
+    let journal = Path::new("/data/metrics").join(JOURNAL_DIR);
+    for round in 0..100 {
+        let mut batch = WriteBatch::new();
+        let help = round.to_string().repeat(1_000);
+        let metadata =
+            model::MetricMetadata { metric_type: MetricType::Gauge, help, unit: String::new() };
+        batch.push_metadata("a".to_owned(), metadata);
+        rig.store.append(&batch, AppendMode::Partial).expect("accepted");
+        rig.store.commit().expect("committed");
+        rig.store.maintain().expect("maintained");
+    }
+    let bytes = rig.fs.allocated_bytes(&journal).expect("counted");
+    assert!(bytes < 20_000, "{bytes} bytes");
+    assert_eq!(rig.store.stats().blocks, 0);
+    let before = rig.store.metadata(None);
+    assert_eq!(before.len(), 1);
+    assert_eq!(rig.reopened().store.metadata(None), before);
+}
+
+#[test]
+fn descriptions_that_a_full_disk_refused_are_written_once_there_is_space() {
+    let rig = Rig::new(unlimited());
+    rig.append(&[("a", NOW, 1.0)]);
+    rig.store.commit().expect("committed");
+    rig.fs.set_space(Some(10));
+    let mut batch = WriteBatch::new();
+    let metadata = model::MetricMetadata {
+        metric_type: MetricType::Gauge,
+        help: "help".to_owned(),
+        unit: String::new(),
+    };
+    batch.push_metadata("a".to_owned(), metadata);
+    rig.store.append(&batch, AppendMode::Partial).expect("queued");
+    assert!(rig.store.commit().is_err());
+    rig.fs.set_space(None);
+    rig.store.maintain().expect("maintained");
+    // The sender tries again.
+    let receipt = rig.store.append(&batch, AppendMode::Partial).expect("queued");
+    rig.store.commit().expect("committed");
+    drop(receipt);
+    let before = rig.store.metadata(None);
+    assert_eq!(before.len(), 1);
+    assert_eq!(rig.reopened().store.metadata(None), before);
+}
+
+#[test]
+fn a_clock_that_is_wrong_for_a_while_deletes_nothing() {
+    let day_ms = 24 * 3_600_000;
+    let config = StoreConfig { retention_ms: day_ms, journal_bytes_max: 1, ..unlimited() };
+    let rig = Rig::new(config);
+    for round in 0..4 {
+        rig.append(&[("a", NOW + round, 1.0)]);
+        rig.store.maintain().expect("maintained");
+    }
+    let before = rig.contents();
+    rig.clock.set_now(Timestamp::from_millis(NOW + 400 * day_ms));
+    for _ in 0..9 {
+        rig.clock.advance(Duration::from_secs(60));
+        rig.store.maintain().expect("maintained");
+    }
+    rig.clock.set_now(Timestamp::from_millis(NOW));
+    rig.store.maintain().expect("maintained");
+    assert_eq!(rig.contents(), before);
+    assert_eq!(rig.reopened().contents(), before);
+}
+
+#[test]
+fn a_series_goes_on_after_the_clock_was_ahead() {
+    let rig = Rig::new(StoreConfig::default());
+    let year_ms = 365 * 24 * 3_600_000;
+    rig.append(&[("a", NOW, 1.0)]);
+    rig.clock.set_now(Timestamp::from_millis(NOW + year_ms));
+    rig.append(&[("a", NOW + year_ms, 2.0)]);
+    rig.clock.set_now(Timestamp::from_millis(NOW + 1_000));
+    rig.append(&[("a", NOW + 1_000, 3.0)]);
+    assert_eq!(rig.samples("a"), [(NOW, 1.0), (NOW + 1_000, 3.0), (NOW + year_ms, 2.0)]);
 }
