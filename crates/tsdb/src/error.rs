@@ -20,6 +20,12 @@ pub enum StoreError {
     /// The journal cannot be opened or written.
     #[error("journal of the metrics store")]
     Journal(#[from] JournalError),
+    /// A newer version of this program wrote the store.
+    #[error("'{}' is of a version that this program does not know: use a newer one", path.display())]
+    UnknownVersion {
+        /// The file that says so.
+        path: PathBuf,
+    },
     /// A file is not what it has to be.
     #[error("'{}' is damaged: {reason}", path.display())]
     Damaged {

@@ -23,6 +23,8 @@ use crate::StoreError;
 const FILE: &str = "manifest";
 const FILE_NEW: &str = "manifest.new";
 const HEADER: &str = "tinyobs metrics 1";
+/// What the header of every version begins with.
+const HEADER_START: &str = "tinyobs metrics ";
 const BYTES_MAX: u64 = 16 << 20;
 
 /// What the store consists of.
@@ -42,7 +44,7 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// It cannot be read, or is damaged.
+    /// It cannot be read, is damaged, or was written by a newer version.
     pub(crate) fn read(fs: &dyn Fs, dir: &Path) -> Result<Option<Self>, StoreError> {
         let path = dir.join(FILE);
         let bytes = match fs.read(&path, BYTES_MAX) {
@@ -50,8 +52,13 @@ impl Manifest {
             Err(error) if error.kind == FsErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let parsed = std::str::from_utf8(&bytes).map_err(|_| "not a text").and_then(Self::parse);
-        parsed.map(Some).map_err(|reason| StoreError::Damaged { path, reason: reason.to_owned() })
+        let parsed = std::str::from_utf8(&bytes)
+            .map_err(|_| ParseError::Damaged("not a text"))
+            .and_then(Self::parse);
+        parsed.map(Some).map_err(|error| match error {
+            ParseError::UnknownVersion => StoreError::UnknownVersion { path },
+            ParseError::Damaged(reason) => StoreError::Damaged { path, reason: reason.to_owned() },
+        })
     }
 
     /// Replaces the manifest of the store in `dir`, durably.
@@ -101,27 +108,38 @@ impl Manifest {
         text
     }
 
-    fn parse(text: &str) -> Result<Self, &'static str> {
-        let end = text.rfind("checksum ").ok_or("no checksum")?;
+    fn parse(text: &str) -> Result<Self, ParseError> {
+        let end = text.rfind("checksum ").ok_or(ParseError::Damaged("no checksum"))?;
         let (content, checksum) = text.split_at(end);
         let expected = format!("checksum {:08x}\n", crc32c::crc32c(content.as_bytes()));
         if checksum != expected {
-            return Err("checksum does not match");
+            return Err(ParseError::Damaged("checksum does not match"));
         }
         let mut lines = content.lines();
-        if lines.next() != Some(HEADER) {
-            return Err("unknown version; was the store written by a newer release?");
+        match lines.next() {
+            Some(HEADER) => {}
+            Some(other) if other.starts_with(HEADER_START) => {
+                return Err(ParseError::UnknownVersion);
+            }
+            _ => return Err(ParseError::Damaged("not a manifest")),
         }
         let journal = lines.next().and_then(|line| line.strip_prefix("journal "));
-        let journal =
-            journal.and_then(|number| number.parse().ok()).ok_or("no journal position")?;
+        let journal = journal
+            .and_then(|number| number.parse().ok())
+            .ok_or(ParseError::Damaged("no journal position"))?;
         let names = lines.map(|line| line.strip_prefix("block ").filter(|name| is_name(name)));
         let blocks: Option<Vec<String>> = names.map(|name| name.map(str::to_owned)).collect();
-        Ok(Self {
-            journal: Sequence(journal),
-            blocks: blocks.ok_or("a line is not the name of a block")?,
-        })
+        let blocks = blocks.ok_or(ParseError::Damaged("a line is not the name of a block"))?;
+        Ok(Self { journal: Sequence(journal), blocks })
     }
+}
+
+/// Why a text is not a manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ParseError {
+    /// It is intact, and of a version that is not known.
+    UnknownVersion,
+    Damaged(&'static str),
 }
 
 /// A name never leads out of the folder.

@@ -109,3 +109,22 @@ fn what_is_written_after_the_journal_was_lost_is_kept() {
     assert_eq!(rig.store.health(), StoreHealth::default());
     assert_eq!(rig.samples("a").len(), 6);
 }
+
+#[test]
+fn a_store_of_a_newer_version_is_refused_and_left_as_it_is() {
+    let rig = Rig::new(unlimited());
+    rig.append(&[("a", NOW, 1.0)]);
+    rig.flush();
+    rig.store.close();
+    let Rig { fs, clock, config, store, .. } = rig;
+    drop(store);
+    let path = Path::new(DIR).join("manifest");
+    let newer = "tinyobs metrics 2\nsomething else\n";
+    let newer = format!("{newer}checksum {:08x}\n", crc32c::crc32c(newer.as_bytes()));
+    fs.remove_file(&path).expect("removed");
+    fs.create(&path).and_then(|mut file| file.append(newer.as_bytes())).expect("written");
+    let operations = fs.operations();
+    let refused = open(&fs, &clock, &config).err();
+    assert!(matches!(refused, Some(StoreError::UnknownVersion { .. })), "{refused:?}");
+    assert_eq!(fs.operations(), operations, "nothing is changed");
+}
