@@ -107,10 +107,6 @@ impl Failure {
         self.kind.status()
     }
 
-    pub(crate) const fn error_type(&self) -> &'static str {
-        self.kind.error_type()
-    }
-
     /// Returns the answer as the Prometheus API spells it.
     pub(crate) fn prometheus(&self) -> Response {
         let mut json = Json::new();

@@ -1,11 +1,8 @@
-//! Live updates over WebSocket: what came in lately, and the answers to queries that a client follows.
+//! Live updates over WebSocket: what came in lately.
 //!
-//! `docs/live-updates.md` describes the messages. Each connection is one task that alone reads and writes it, so a
+//! `docs/live-updates.md` describes the message. Each connection is one task that alone reads and writes it, so a
 //! client that does not read holds up nobody else.
 
-mod messages;
-
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,18 +11,13 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgr
 use axum::extract::{Request, State};
 use axum::response::Response;
 use futures_util::StreamExt as _;
-use model::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use self::messages::{Subscription, parse};
-use crate::expression::parse_query;
 use crate::failure::{Failure, LegacyFailure};
 use crate::gate;
-use crate::json::Json;
 use crate::legacy::write_latest;
 use crate::parts::App;
-use crate::prometheus::write_value;
 
 /// How often the newest samples are sent.
 const UPDATE_INTERVAL: Duration = Duration::from_secs(5);
@@ -35,7 +27,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// How long a message may take to leave.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest message of a client, in bytes.
+/// Longest message of a client, in bytes; what it says is ignored.
 const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// Most bytes that wait for a client, above which it is dropped.
 const WAITING_BYTES_MAX: usize = 32 << 20;
@@ -77,15 +69,8 @@ pub(crate) async fn connect(
     }))
 }
 
-/// A query that a connection follows.
-struct Followed {
-    subscription: Subscription,
-    next: Duration,
-}
-
 struct Connection {
     app: Arc<App>,
-    followed: BTreeMap<String, Followed>,
     next_update: Duration,
     next_ping: Duration,
     last_heard: Duration,
@@ -104,7 +89,6 @@ impl Connection {
         let now = app.clock.monotonic();
         Self {
             app,
-            followed: BTreeMap::new(),
             next_update: now + UPDATE_INTERVAL,
             next_ping: now + PING_INTERVAL,
             last_heard: now,
@@ -127,10 +111,7 @@ impl Connection {
     /// Waits for the next thing to happen, and does it.
     async fn step(&mut self, socket: &mut WebSocket) -> Result<(), End> {
         let clock = Arc::clone(&self.app.clock);
-        let next_query = self.followed.values().map(|followed| followed.next).min();
-        let silent = self.last_heard + SILENCE_MAX;
-        let due = self.next_update.min(self.next_ping).min(silent);
-        let due = next_query.map_or(due, |next| next.min(due));
+        let due = self.next_update.min(self.next_ping).min(self.last_heard + SILENCE_MAX);
         let mut shutdown = self.app.shutdown.clone();
         let received = tokio::select! {
             biased;
@@ -141,8 +122,8 @@ impl Connection {
             () = clock.sleep_until(due) => None,
         };
         match received {
-            Some(Some(Ok(message))) => self.receive(socket, message).await?,
-            Some(Some(Err(_)) | None) => return Err(End::Gone),
+            Some(Some(Ok(Message::Close(_)) | Err(_)) | None) => return Err(End::Gone),
+            Some(Some(Ok(_))) => self.last_heard = clock.monotonic(),
             None => {}
         }
         let now = clock.monotonic();
@@ -159,74 +140,7 @@ impl Connection {
                 self.send(socket, Message::Text(text)).await?;
             }
         }
-        self.answer_due(socket, now).await
-    }
-
-    async fn receive(&mut self, socket: &mut WebSocket, message: Message) -> Result<(), End> {
-        self.last_heard = self.app.clock.monotonic();
-        let text = match message {
-            Message::Text(text) => text,
-            Message::Close(_) => return Err(End::Gone),
-            Message::Binary(_) => return Err(End::Told(close_code::UNSUPPORTED, "send text")),
-            Message::Ping(_) | Message::Pong(_) => return Ok(()),
-        };
-        let subscriptions = match parse(&text, self.app.limits.live_queries_max) {
-            Ok(subscriptions) => subscriptions,
-            Err(reason) => return self.send(socket, problem(&reason)).await,
-        };
-        let next = self.last_heard;
-        self.followed = subscriptions
-            .into_iter()
-            .map(|(id, subscription)| (id, Followed { subscription, next }))
-            .collect();
         Ok(())
-    }
-
-    /// Sends the answers to the queries whose time has come. A late one is not made up for.
-    async fn answer_due(&mut self, socket: &mut WebSocket, now: Duration) -> Result<(), End> {
-        let due = self.followed.iter().filter(|(_, followed)| followed.next <= now);
-        let due: Vec<(String, Subscription)> =
-            due.map(|(id, followed)| (id.clone(), followed.subscription.clone())).collect();
-        for (id, subscription) in due {
-            let at = aligned(self.app.clock.now(), subscription.step_ms);
-            let answer = self.evaluate(&id, &subscription, at).await;
-            self.send(socket, answer).await?;
-            if let Some(followed) = self.followed.get_mut(&id) {
-                followed.next = self.app.clock.monotonic() + step(&subscription);
-            }
-        }
-        Ok(())
-    }
-
-    async fn evaluate(&self, id: &str, subscription: &Subscription, at: Timestamp) -> Message {
-        let query = subscription.query.clone();
-        let data = gate::run(&self.app, self.app.limits.query_timeout, move |app, cancellation| {
-            let expr = parse_query(&query)?;
-            let outcome =
-                app.engine.query_instant(app.store.as_ref(), &query, &expr, at, cancellation)?;
-            let mut json = Json::new();
-            write_value(&mut json, &outcome.value);
-            Ok(json)
-        });
-        let mut json = Json::new();
-        json.raw(r#"{"type":"query_result","id":"#);
-        json.string(id);
-        json.raw(r#","time":"#);
-        json.seconds(at.as_millis());
-        match data.await {
-            Ok(data) => {
-                json.raw(r#","status":"success","data":"#);
-                json.append(data);
-            }
-            Err(failure) => {
-                json.raw(r#","status":"error","errorType":"#);
-                json.string(failure.error_type());
-                json.raw(r#","error":"#);
-                json.string(&failure.message);
-            }
-        }
-        json.raw("}");
-        text(json)
     }
 
     /// Returns the newest samples, made at most once in the interval for all connections. If they cannot be made, all
@@ -261,29 +175,7 @@ impl Connection {
     }
 }
 
-fn step(subscription: &Subscription) -> Duration {
-    Duration::from_millis(subscription.step_ms.unsigned_abs())
-}
-
-/// Returns the last multiple of the step that is not after `now`: all clients see the same points.
-fn aligned(now: Timestamp, step_ms: i64) -> Timestamp {
-    let millis = now.as_millis();
-    Timestamp::from_millis(millis - millis.rem_euclid(step_ms))
-}
-
-fn problem(reason: &str) -> Message {
-    let mut json = Json::new();
-    json.raw(r#"{"type":"error","error":"#);
-    json.string(reason);
-    json.raw("}");
-    text(json)
-}
-
-fn text(json: Json) -> Message {
-    Message::Text(into_text(json))
-}
-
-fn into_text(json: Json) -> Utf8Bytes {
+fn into_text(json: crate::json::Json) -> Utf8Bytes {
     // Only text is ever written to it; nothing is lost should that change.
     Utf8Bytes::from(String::from_utf8_lossy(&json.into_bytes()).into_owned())
 }

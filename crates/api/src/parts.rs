@@ -52,8 +52,6 @@ pub struct ApiLimits {
     pub storage_bytes_max: u64,
     /// Most live connections.
     pub live_connections_max: usize,
-    /// Most queries that one live connection follows.
-    pub live_queries_max: usize,
 }
 
 impl Default for ApiLimits {
@@ -68,7 +66,6 @@ impl Default for ApiLimits {
             query_timeout: Duration::from_secs(10),
             storage_bytes_max: 0,
             live_connections_max: 64,
-            live_queries_max: 16,
         }
     }
 }

@@ -5,7 +5,7 @@ mod query;
 mod status;
 
 pub(crate) use names::{label_values, labels, metadata, series};
-pub(crate) use query::{format, query, query_range, write_value};
+pub(crate) use query::{format, query, query_range};
 pub(crate) use status::{build_info, healthy, ready};
 
 use axum::response::Response;

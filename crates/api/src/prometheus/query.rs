@@ -97,7 +97,7 @@ pub(crate) async fn format(
 }
 
 /// Writes `{"resultType":…,"result":…}`.
-pub(crate) fn write_value(json: &mut Json, value: &QueryValue) {
+fn write_value(json: &mut Json, value: &QueryValue) {
     let kind = match value {
         QueryValue::Scalar { .. } => "scalar",
         QueryValue::String { .. } => "string",

@@ -34,6 +34,12 @@ impl Client {
         self.0.write_all(&frame).await.expect("write");
     }
 
+    /// Returns once the server has read all that was sent.
+    async fn ping(&mut self) {
+        self.0.write_all(&[0x89, 0x80, 0, 0, 0, 0]).await.expect("write");
+        assert_eq!(self.receive().await, (10, Vec::new()));
+    }
+
     /// Receives the kind of a frame and what it holds.
     async fn receive(&mut self) -> (u8, Vec<u8>) {
         let kind = self.0.read_u8().await.expect("a frame") & 0x0f;
@@ -72,9 +78,9 @@ async fn all_connections_get_the_newest_samples_though_one_query_runs_at_a_time(
         let mut clients = Vec::new();
         for _ in 0..8 {
             let mut client = Client::connect(address).await;
+            // What clients say is ignored, as the original did.
             client.send("?").await;
-            let (_, answer) = client.receive().await;
-            assert!(answer.starts_with(br#"{"type":"error","error":""#));
+            client.ping().await;
             clients.push(client);
         }
         clock.advance(Duration::from_secs(5));
@@ -82,11 +88,6 @@ async fn all_connections_get_the_newest_samples_though_one_query_runs_at_a_time(
             let update = r#"{"count":1,"metrics":[{"name":"cpu","type":"gauge","value":1.5,"labels":{"host":"a"},"timestamp":"2024-11-19T07:06:40Z"}],"timestamp":1732000005,"type":"metrics_update"}"#;
             client.check(update).await;
         }
-        let subscribe =
-            r#"{"type":"subscribe","queries":[{"id":"q","query":"cpu*2","step_ms":2000}]}"#;
-        clients[0].send(subscribe).await;
-        let answer = r#"{"type":"query_result","id":"q","time":1732000004,"status":"success","data":{"resultType":"vector","result":[{"metric":{"host":"a"},"value":[1732000004,"3"]}]}}"#;
-        clients[0].check(answer).await;
         server.stop.send_replace(true);
         for client in &mut clients {
             let (kind, reason) = client.receive().await;
