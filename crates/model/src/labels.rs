@@ -183,12 +183,6 @@ impl Labels {
         if bytes.len() == self.0.len() { self.clone() } else { Self::from_canonical(bytes) }
     }
 
-    /// Returns the set without the metric's name.
-    #[must_use]
-    pub fn without_metric_name(&self) -> Self {
-        self.filtered(|name| name != METRIC_NAME)
-    }
-
     /// Returns a builder that starts with these labels.
     #[must_use]
     pub fn to_builder(&self) -> LabelsBuilder {
