@@ -57,7 +57,7 @@ pub struct Cardinality {
 pub struct StoreHealth {
     /// Why nothing is accepted any more.
     pub read_only: Option<String>,
-    /// Damaged files, each with the reason: those that were put aside, and blocks of which a part cannot be read.
+    /// Damaged files, each with the reason: those that were set aside, and blocks of which a part cannot be read.
     /// The rest is served.
     pub quarantined: Vec<String>,
     /// Why the last maintenance failed; empty again after the next success.
@@ -90,6 +90,6 @@ pub struct RecoveryReport {
     pub torn_bytes: u64,
     /// Blocks that are served.
     pub blocks: u64,
-    /// Damaged files that were put aside, each with the reason.
+    /// Damaged files that were set aside, each with the reason.
     pub quarantined: Vec<String>,
 }

@@ -57,7 +57,7 @@ impl Store {
     /// # Errors
     ///
     /// The folder is in use, cannot be read or written, or the journal holds what this version cannot read.
-    /// Damaged blocks are no error: they are put aside and named in the report.
+    /// Damaged blocks are no error: they are set aside and named in the report.
     pub fn open(
         fs: Arc<dyn Fs>,
         clock: Arc<dyn Clock>,

@@ -126,7 +126,7 @@ impl BlockSet {
     }
 }
 
-/// Opens the blocks that the manifest names, puts damaged ones aside, and removes files that it does not name.
+/// Opens the blocks that the manifest names, sets damaged ones aside, and removes files that it does not name.
 pub(super) fn open(
     fs: &Arc<dyn Fs>,
     dir: &Path,
@@ -214,7 +214,7 @@ fn rebuilt(
     Ok(manifest)
 }
 
-/// Reports what was put aside before: the store is not whole until somebody has looked and removed it.
+/// Reports what was set aside before: the store is not whole until somebody has looked and removed it.
 fn report_put_aside(
     fs: &dyn Fs,
     dir: &Path,
@@ -225,7 +225,7 @@ fn report_put_aside(
         let paths = fs.list(&quarantine)?.into_iter().map(|entry| quarantine.join(entry.name));
         report
             .quarantined
-            .extend(paths.map(|path| format!("{}: was put aside earlier", path.display())));
+            .extend(paths.map(|path| format!("{}: was set aside earlier", path.display())));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Damaged blocks: found, reported, put aside, never served.
+//! Damaged blocks: found, reported, set aside, never served.
 
 use super::*;
 use crate::store::blocks::BLOCKS_DIR;
