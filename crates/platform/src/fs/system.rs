@@ -8,6 +8,8 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use super::{DirEntry, DiskSpace, File, Fs, FsError, FsOperation};
 
 /// Bytes of a block as `stat` counts them, whatever the file system's own block size is.
@@ -19,9 +21,21 @@ pub struct SystemFs;
 
 impl SystemFs {
     /// Returns the machine's file system.
+    ///
+    /// Lets the process have as many files open as the system allows: a store keeps one open for each of its blocks,
+    /// and the usual limit, 1,024, is that of three years of them.
     #[must_use]
     pub fn new() -> Arc<Self> {
+        raise_open_files_limit();
         Arc::new(Self)
+    }
+}
+
+fn raise_open_files_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        // Where it is refused, the limit that there is serves for long enough.
+        _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     }
 }
 
@@ -200,5 +214,18 @@ impl File for SystemFile {
 
     fn truncate(&mut self, len: u64) -> Result<(), FsError> {
         self.file.set_len(len).map_err(self.error(FsOperation::Truncate))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_files_may_be_open_as_the_system_allows() {
+        let allowed = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(256), ..allowed }).expect("lowered");
+        drop(SystemFs::new());
+        assert_eq!(getrlimit(Resource::Nofile).current, allowed.maximum);
     }
 }
