@@ -20,6 +20,7 @@ mod prometheus;
 mod remote_write;
 mod routes;
 mod serve;
+mod socket;
 mod time;
 
 pub use parts::{ApiLimits, ApiParts};

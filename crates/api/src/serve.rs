@@ -12,6 +12,8 @@ use platform::{Clock, Tasks};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use crate::socket::Socket;
+
 /// What is allowed on the socket.
 #[derive(Clone, Debug)]
 pub struct ServeLimits {
@@ -21,6 +23,8 @@ pub struct ServeLimits {
     pub first_byte_timeout: Duration,
     /// How long the head of a request may take; also how long a connection may be idle.
     pub header_timeout: Duration,
+    /// How long a client may leave an answer unread.
+    pub write_timeout: Duration,
     /// How long requests may take to finish once the program stops.
     pub drain_timeout: Duration,
 }
@@ -31,6 +35,7 @@ impl Default for ServeLimits {
             connections_max: 1024,
             first_byte_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(5),
         }
     }
@@ -131,6 +136,7 @@ async fn connection(
         () = stopped(&mut shutdown) => return,
         () = clock.sleep_until(deadline) => return,
     }
+    let stream = Socket::new(stream, clock, limits.write_timeout);
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
     let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();

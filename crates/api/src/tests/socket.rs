@@ -38,3 +38,28 @@ async fn silent_connections_end_and_others_are_answered_until_the_end() {
     let (served, ()) = tokio::join!(serving, client);
     served.expect("no error");
 }
+
+#[tokio::test]
+async fn a_refusal_reaches_a_client_that_is_still_sending() {
+    let server = Server::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let clock = Arc::new(Arc::clone(&server.clock));
+    let stopped = server.stop.subscribe();
+    let serving = serve(listener, server.router.clone(), ServeLimits::default(), clock, stopped);
+    let client = async {
+        let mut stream = TcpStream::connect(address).await.expect("connect");
+        let body = vec![b' '; 48 << 20];
+        let length = body.len();
+        let head =
+            format!("POST /v1/ingest HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.expect("write");
+        stream.write_all(&body).await.expect("everything is taken in");
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.expect("an answer");
+        assert_eq!(&answer, b"HTTP/1.1 413");
+        server.stop.send_replace(true);
+    };
+    let (served, ()) = tokio::join!(serving, client);
+    served.expect("no error");
+}
