@@ -1,11 +1,14 @@
 //! Reads bodies within limits, and makes those of answers.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use ingest::{Compression, DecompressError, decompress};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::failure::{Failure, Kind};
 use crate::json::Json;
@@ -16,31 +19,53 @@ pub(crate) fn json_response(status: StatusCode, json: Json) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], json.into_bytes()).into_response()
 }
 
-/// Reads a body of at most `bytes_max` bytes.
-pub(crate) async fn read(app: &App, body: Body, bytes_max: usize) -> Result<Bytes, Failure> {
+/// A body, with its share of the memory for bodies; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) bytes: Bytes,
+    pub(crate) room: OwnedSemaphorePermit,
+}
+
+/// Reads a body of at most `bytes_max` bytes. Only what has arrived takes memory.
+pub(crate) async fn read(app: &App, mut body: Body, bytes_max: usize) -> Result<Received, Failure> {
     let too_large = || {
         let message = format!("request body is longer than {bytes_max} bytes; send less at once");
         Failure::new(Kind::TooLarge, message)
+    };
+    let room_for = |bytes: usize| {
+        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+        Arc::clone(&app.bodies).try_acquire_many_owned(permits).map_err(|_| {
+            Failure::overloaded("the bodies of all requests take too much memory; try again later")
+        })
     };
     let announced = http_body::Body::size_hint(&body).lower();
     if announced > bytes_max as u64 {
         return Err(too_large());
     }
     let deadline = app.clock.monotonic().saturating_add(app.limits.body_timeout);
-    let collected = tokio::select! {
-        biased;
-        collected = Limited::new(body, bytes_max).collect() => collected,
-        () = app.clock.sleep_until(deadline) => {
-            return Err(Failure::new(Kind::Slow, "request body took too long to arrive"));
+    let mut timer = app.clock.sleep_until(deadline);
+    let mut bytes = BytesMut::new();
+    let mut room = room_for(0)?;
+    loop {
+        let frame = tokio::select! {
+            biased;
+            frame = body.frame() => frame,
+            () = timer.as_mut() => {
+                return Err(Failure::new(Kind::Slow, "request body took too long to arrive"));
+            }
+        };
+        let Some(frame) = frame else {
+            return Ok(Received { bytes: bytes.freeze(), room });
+        };
+        let frame = frame.map_err(|error| {
+            Failure::bad_data(format!("request body could not be read: {error}"))
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() > bytes_max - bytes.len() {
+            return Err(too_large());
         }
-    };
-    match collected {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(error) => {
-            let cause = error.source().map(ToString::to_string).unwrap_or_default();
-            Err(Failure::bad_data(format!("request body could not be read: {error} {cause}")))
-        }
+        room.merge(room_for(data.len())?);
+        bytes.extend_from_slice(&data);
     }
 }
 

@@ -22,6 +22,7 @@ mod routes;
 mod serve;
 mod socket;
 mod time;
+mod write;
 
 pub use parts::{ApiLimits, ApiParts};
 pub use routes::router;

@@ -14,6 +14,7 @@ use model::{AppendMode, CommitSequence, SampleSink as _};
 use crate::body;
 use crate::failure::{Failure, Kind};
 use crate::parts::App;
+use crate::write;
 
 /// What became of a request.
 struct Stored {
@@ -49,16 +50,10 @@ fn respond(status: StatusCode, format: OtlpFormat, body: Vec<u8>) -> Response {
 async fn store(app: &Arc<App>, format: OtlpFormat, request: Request) -> Result<Stored, Failure> {
     let (parts, body) = request.into_parts();
     let compression = body::compression(&parts.headers)?;
-    let permit = app.admit_write()?;
-    let bytes = body::read(app, body, app.limits.write_body_bytes_max).await?;
-    let worker = Arc::clone(app);
-    let append = move || append(&worker, format, compression, bytes);
-    let stored = tokio::task::spawn_blocking(append).await.map_err(|error| {
-        tracing::error!(error = %error, "OTLP request panicked");
-        Failure::new(Kind::Internal, "the request made the server fail; the log says more")
-    })??;
+    let bytes_max = app.limits.write_body_bytes_max;
+    let work = move |app: &App, bytes| append(app, format, compression, bytes);
+    let stored = write::run(app, body, bytes_max, work).await?;
     app.store.durable(stored.sequence).await?;
-    drop(permit);
     Ok(stored)
 }
 

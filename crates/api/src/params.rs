@@ -28,8 +28,8 @@ impl Params {
         let mut params = Vec::new();
         if parts.method == Method::POST && is_form {
             let compression = body::compression(&parts.headers)?;
-            let bytes = body::read(app, body, app.limits.body_bytes_max).await?;
-            let bytes = body::unpack(compression, bytes, app.limits.body_bytes_max)?;
+            let received = body::read(app, body, app.limits.body_bytes_max).await?;
+            let bytes = body::unpack(compression, received.bytes, app.limits.body_bytes_max)?;
             params = decode(&bytes)?;
         }
         params.extend(decode(parts.uri.query().unwrap_or_default().as_bytes())?);

@@ -6,10 +6,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use platform::{Clock, Rng};
 use promql::Engine;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tsdb::{Store, StoreStats};
 
-use crate::failure::Failure;
 use crate::gate::Gate;
 use crate::live::Snapshot;
 use crate::page::Assets;
@@ -38,9 +37,11 @@ pub struct ApiLimits {
     pub body_bytes_max: usize,
     /// Longest body of a write, as sent and decompressed, in bytes.
     pub write_body_bytes_max: usize,
-    /// How long a body may take to arrive.
+    /// Most bytes that the bodies of all requests may take together, until they were worked on.
+    pub bodies_bytes_max: usize,
+    /// How long a body may take to arrive, and then a write for its turn.
     pub body_timeout: Duration,
-    /// Most writes that are worked on at a time; further ones are told to come again.
+    /// Most writes that are worked on at a time; further ones wait.
     pub writes_concurrent_max: usize,
     /// Most queries that run at a time.
     pub queries_concurrent_max: usize,
@@ -59,8 +60,9 @@ impl Default for ApiLimits {
         Self {
             body_bytes_max: 5 << 20,
             write_body_bytes_max: 32 << 20,
+            bodies_bytes_max: 256 << 20,
             body_timeout: Duration::from_secs(30),
-            writes_concurrent_max: 64,
+            writes_concurrent_max: 16,
             queries_concurrent_max: 8,
             queries_waiting_max: 64,
             query_timeout: Duration::from_secs(10),
@@ -85,6 +87,8 @@ pub(crate) struct App {
     pub(crate) started: Duration,
     pub(crate) queries: Gate,
     pub(crate) writes: Arc<Semaphore>,
+    /// One permit for each byte.
+    pub(crate) bodies: Arc<Semaphore>,
     pub(crate) live: Arc<Semaphore>,
     pub(crate) snapshot: Snapshot,
     pub(crate) assets: Assets,
@@ -99,6 +103,7 @@ impl App {
             started: clock.monotonic(),
             queries: Gate::new(limits.queries_concurrent_max, limits.queries_waiting_max),
             writes: Arc::new(Semaphore::new(limits.writes_concurrent_max)),
+            bodies: Arc::new(Semaphore::new(limits.bodies_bytes_max.min(Semaphore::MAX_PERMITS))),
             live: Arc::new(Semaphore::new(limits.live_connections_max)),
             snapshot: Snapshot::default(),
             stats: Mutex::new(None),
@@ -110,13 +115,6 @@ impl App {
             shutdown,
             assets,
         }
-    }
-
-    /// Lets a write begin.
-    pub(crate) fn admit_write(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        Arc::clone(&self.writes)
-            .try_acquire_owned()
-            .map_err(|_| Failure::overloaded("too many writes are going on; try again later"))
     }
 
     /// Returns the bytes on disk as they were at most ten seconds ago. Blocking.

@@ -15,6 +15,7 @@ use model::{AppendMode, AppendReceipt, SampleSink as _};
 use crate::body;
 use crate::failure::{Failure, Kind, PlainFailure};
 use crate::parts::App;
+use crate::write;
 
 /// A version of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,16 +41,10 @@ pub(crate) async fn write(
         let message = "remote write needs Content-Encoding: snappy";
         return Err(Failure::new(Kind::UnsupportedMedia, message).into());
     }
-    let permit = app.admit_write()?;
-    let bytes = body::read(&app, body, app.limits.write_body_bytes_max).await?;
-    let worker = Arc::clone(&app);
-    let appended = tokio::task::spawn_blocking(move || append(&worker, version, bytes)).await;
-    let written = appended.map_err(|error| {
-        tracing::error!(error = %error, "remote write panicked");
-        Failure::new(Kind::Internal, "the request made the server fail; the log says more")
-    })??;
+    let bytes_max = app.limits.write_body_bytes_max;
+    let work = move |app: &App, bytes| append(app, version, bytes);
+    let written = write::run(&app, body, bytes_max, work).await?;
     app.store.durable(written.receipt.sequence).await?;
-    drop(permit);
     Ok(answer(version, &written))
 }
 

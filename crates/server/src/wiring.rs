@@ -67,16 +67,20 @@ fn engine(config: &Config) -> Engine {
 }
 
 fn limits(config: &Config) -> ApiLimits {
+    let defaults = ApiLimits::default();
+    let longest = config.http.write_body_bytes_max.max(config.http.body_bytes_max);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     ApiLimits {
         body_bytes_max: config.http.body_bytes_max,
         write_body_bytes_max: config.http.write_body_bytes_max,
+        // A few of the longest bodies always have room.
+        bodies_bytes_max: defaults.bodies_bytes_max.max(longest.saturating_mul(4)),
         query_timeout: Duration::from_millis(config.query.timeout_ms),
         queries_concurrent_max: match config.query.concurrency {
             0 => cores,
             concurrency => concurrency,
         },
         storage_bytes_max: config.storage_bytes_max,
-        ..ApiLimits::default()
+        ..defaults
     }
 }

@@ -20,6 +20,7 @@ use crate::body::{self, json_response};
 use crate::failure::{Failure, Kind};
 use crate::json::Json;
 use crate::parts::App;
+use crate::write;
 
 /// Most metrics in one request.
 pub(super) const METRICS_MAX: usize = 1000;
@@ -71,18 +72,12 @@ pub(crate) async fn ingest(
 ) -> Result<Response, IngestFailure> {
     let (parts, body) = request.into_parts();
     let compression = body::compression(&parts.headers)?;
-    let permit = app.admit_write()?;
-    let bytes = body::read(&app, body, app.limits.body_bytes_max).await?;
-    let worker = Arc::clone(&app);
-    let stored = tokio::task::spawn_blocking(move || store(&worker, compression, bytes)).await;
-    let (count, receipt) = stored.map_err(|error| {
-        tracing::error!(error = %error, "ingest panicked");
-        Failure::new(Kind::Internal, "the request made the server fail; the log says more")
-    })??;
+    let bytes_max = app.limits.body_bytes_max;
+    let work = move |app: &App, bytes| store(app, compression, bytes);
+    let (count, receipt) = write::run(&app, body, bytes_max, work).await?;
     if let Some(receipt) = receipt {
         app.store.durable(receipt.sequence).await.map_err(Failure::from)?;
     }
-    drop(permit);
     let mut json = Json::new();
     json.display(format_args!(r#"{{"status":"success","count":{count}}}"#));
     Ok(respond(json))

@@ -41,8 +41,8 @@ pub(crate) async fn execute(
 ) -> Result<Response, LegacyFailure> {
     let (parts, body) = request.into_parts();
     let compression = body::compression(&parts.headers)?;
-    let bytes = body::read(&app, body, app.limits.body_bytes_max).await?;
-    let bytes = body::unpack(compression, bytes, app.limits.body_bytes_max)?;
+    let received = body::read(&app, body, app.limits.body_bytes_max).await?;
+    let bytes = body::unpack(compression, received.bytes, app.limits.body_bytes_max)?;
     let invalid =
         |error: &dyn std::fmt::Display| Failure::bad_data(format!("invalid JSON: {error}"));
     let asked: Execute<'_> = serde_json::from_slice(&bytes).map_err(|error| invalid(&error))?;

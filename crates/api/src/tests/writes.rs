@@ -1,3 +1,5 @@
+use futures_util::StreamExt as _;
+
 use super::*;
 
 fn message(field: u32, body: &[u8]) -> Vec<u8> {
@@ -136,4 +138,38 @@ async fn otlp_is_stored_and_partial_success_told() {
     server.check_contains(otlp("text/plain", "{}"), 415, "Content-Type").await;
     let (status, headers, _) = server.send(otlp(V1, "\u{7f}")).await;
     assert_eq!((status.as_u16(), headers["content-type"].as_bytes()), (400, V1.as_bytes()));
+}
+
+/// A remote write whose body begins and never ends.
+fn endless_write(begin: &'static [u8]) -> Request<Body> {
+    let begun = futures_util::stream::iter([Ok::<_, std::io::Error>(begin)]);
+    let body = begun.chain(futures_util::stream::pending());
+    let mut request = remote_write(V1, &[]);
+    *request.body_mut() = Body::from_stream(body);
+    request
+}
+
+#[tokio::test]
+async fn slow_bodies_hold_up_no_other_writes() {
+    let limits = ApiLimits { writes_concurrent_max: 1, ..ApiLimits::default() };
+    let server = Server::with(limits, StoreConfig::default());
+    tokio::select! {
+        biased;
+        _ = server.send(endless_write(b"")) => unreachable!("it never ends"),
+        () = server.check(remote_write(V1, &v1("one", &[], false)), 204, "") => {}
+    }
+}
+
+#[tokio::test]
+async fn bodies_of_all_requests_share_a_limit() {
+    let small = || remote_write(V1, &message(15, b"four"));
+    let limits = ApiLimits { bodies_bytes_max: 10, ..ApiLimits::default() };
+    let server = Server::with(limits, StoreConfig::default());
+    tokio::select! {
+        biased;
+        _ = server.send(endless_write(b"123")) => unreachable!("it never ends"),
+        () = server.check_contains(small(), 503, "take too much memory") => {}
+    }
+    // What the endless one took is free again.
+    server.check(small(), 204, "").await;
 }

@@ -1,0 +1,46 @@
+//! What all writes share: they wait for their turn with their body in hand, and a bounded number is worked on.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+
+use crate::body::{self, Received};
+use crate::failure::{Failure, Kind};
+use crate::parts::App;
+
+/// Reads the body of a write, of at most `bytes_max` bytes, and runs `work` on it on a thread that may block.
+///
+/// The place is taken only once the body is there: slow senders hold up nobody.
+pub(crate) async fn run<T, E>(
+    app: &Arc<App>,
+    body: Body,
+    bytes_max: usize,
+    work: impl FnOnce(&App, Bytes) -> Result<T, E> + Send + 'static,
+) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<Failure> + Send + 'static,
+{
+    let Received { bytes, room } = body::read(app, body, bytes_max).await?;
+    let deadline = app.clock.monotonic().saturating_add(app.limits.body_timeout);
+    let place = tokio::select! {
+        biased;
+        place = Arc::clone(&app.writes).acquire_owned() => {
+            place.map_err(|_| Failure::overloaded("the server is stopping"))?
+        }
+        () = app.clock.sleep_until(deadline) => {
+            return Err(Failure::overloaded("too many writes are going on; try again later").into());
+        }
+    };
+    let app = Arc::clone(app);
+    let worked = tokio::task::spawn_blocking(move || {
+        let _held = (room, place);
+        work(&app, bytes)
+    });
+    worked.await.unwrap_or_else(|error| {
+        tracing::error!(error = %error, "write panicked");
+        let message = "the request made the server fail; the log says more";
+        Err(Failure::new(Kind::Internal, message).into())
+    })
+}
