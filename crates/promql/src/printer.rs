@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Write as _};
 use model::METRIC_NAME;
 
 use crate::ast::{
-    AtModifier, BinaryExpr, DurationExpr, DurationKind, Expr, ExprKind, MatchCardinality,
+    AtModifier, BinaryExpr, BinaryOp, DurationExpr, DurationKind, Expr, ExprKind, MatchCardinality,
     RangeExtension, UnaryOp, VectorSelector,
 };
 
@@ -139,7 +139,12 @@ fn write_labels(f: &mut fmt::Formatter<'_>, labels: &[String]) -> fmt::Result {
 
 fn write_binary(f: &mut fmt::Formatter<'_>, binary: &BinaryExpr) -> fmt::Result {
     let BinaryExpr { op, left, right, return_bool, matching, .. } = binary;
-    write!(f, "{left} {}", op.as_str())?;
+    match left.kind {
+        // A sign binds less than the power: `+Inf ^ 2` is the sign of a power.
+        ExprKind::Number(f64::INFINITY) if *op == BinaryOp::Pow => f.write_str("Inf")?,
+        _ => write!(f, "{left}")?,
+    }
+    write!(f, " {}", op.as_str())?;
     if *return_bool {
         f.write_str(" bool")?;
     }

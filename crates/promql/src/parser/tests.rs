@@ -25,6 +25,7 @@ fn expressions_are_printed_in_canonical_form() {
         ("1", "1"),
         ("+Inf", "+Inf"),
         ("-1", "-1"),
+        ("-Inf ^ 2", "-Inf ^ 2"),
         ("0x1f", "31"),
         ("5m", "300"),
         ("\"a\\n\"", "\"a\\n\""),
