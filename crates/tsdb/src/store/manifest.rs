@@ -150,6 +150,7 @@ fn is_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use platform::SimFs;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -185,5 +186,29 @@ mod tests {
     fn a_name_that_leads_elsewhere_is_refused() {
         let manifest = Manifest { blocks: vec!["../x".to_owned()], ..Manifest::EMPTY };
         assert!(Manifest::parse(&manifest.to_text()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_never_panics(text in "\\PC{0,64}") {
+            drop(Manifest::parse(&text));
+        }
+
+        #[test]
+        fn what_is_read_is_what_would_be_written(
+            lines in proptest::collection::vec(
+                prop::sample::select(vec![
+                    HEADER, "journal 7", "block 01", "block ../01", "checksum 00000000", "journal", "",
+                ]),
+                0..5,
+            )
+        ) {
+            let mut text: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
+            let checksum = crc32c::crc32c(text.as_bytes());
+            text.push_str(&format!("checksum {checksum:08x}\n"));
+            if let Ok(manifest) = Manifest::parse(&text) {
+                prop_assert_eq!(manifest.to_text(), text);
+            }
+        }
     }
 }

@@ -179,6 +179,8 @@ fn time<E: serde::de::Error>(text: &str) -> Result<Option<Timestamp>, E> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -235,5 +237,29 @@ mod tests {
         assert_eq!(decode(body(1000).as_bytes()).map(|metrics| metrics.len()), Ok(1000));
         let error = decode(body(1001).as_bytes()).expect_err("too many");
         assert_eq!(error.message, "too many metrics in request (max 1000)");
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            drop(decode(&body));
+        }
+
+        #[test]
+        fn arbitrary_tokens_never_panic_and_are_not_invented(
+            tokens in proptest::collection::vec(
+                prop::sample::select(vec![
+                    "{", "}", "[", "]", ",", ":", "null", "1e999", "-0.5", "\"a\"", "\"metrics\":", "\"name\":",
+                    "\"labels\":", "\"value\":", "\"timestamp\":", "\"2025-11-18T00:00:00Z\"", "\"\\ud800\"",
+                ]),
+                0..40,
+            )
+        ) {
+            if let Ok(metrics) = decode(tokens.concat().as_bytes()) {
+                let objects = tokens.iter().filter(|token| **token == "{").count();
+                let nulls = tokens.iter().filter(|token| **token == "null").count();
+                prop_assert!(metrics.len() <= objects + nulls);
+            }
+        }
     }
 }
