@@ -44,6 +44,7 @@ struct State {
     crash_at: Option<u64>,
     torn_append: Option<Arc<SimRng>>,
     faults: Vec<(FsOperation, io::ErrorKind)>,
+    fail_at: Option<(u64, io::ErrorKind)>,
     space_bytes: Option<u64>,
     epoch: u64,
 }
@@ -88,6 +89,12 @@ impl SimFs {
         self.state.lock().faults.push((operation, kind));
     }
 
+    /// Lets the changing operation number `operation` (the next one is [`SimFs::operations`]) fail with an error of
+    /// this kind, without doing anything. The machine goes on.
+    pub fn fail_at(&self, operation: u64, kind: io::ErrorKind) {
+        self.state.lock().fail_at = Some((operation, kind));
+    }
+
     /// Limits the sum of all file lengths; `None` lifts the limit.
     pub fn set_space(&self, bytes: Option<u64>) {
         self.state.lock().space_bytes = bytes;
@@ -124,6 +131,9 @@ impl State {
         self.operations += 1;
         if self.crash_at.is_some_and(|at| number >= at) {
             return Err(crashed(operation, path));
+        }
+        if let Some((_, kind)) = self.fail_at.take_if(|(at, _)| *at == number) {
+            return Err(FsError::new(operation, path, kind.into()));
         }
         Ok(())
     }
@@ -196,6 +206,7 @@ impl State {
         self.durable_entries.clone_from(&self.entries);
         self.locked.clear();
         self.faults.clear();
+        self.fail_at = None;
         self.crash_at = None;
         self.torn_append = None;
         self.epoch += 1;
@@ -602,6 +613,18 @@ mod tests {
         fs.restart(&SimCrash::Kill);
         let kept = fs.read(&path("/file"), 99).expect("read");
         assert!(b"0123456789".starts_with(&kept), "a prefix, nothing of the later append");
+    }
+
+    #[test]
+    fn one_operation_fails_and_the_machine_goes_on() {
+        let fs = SimFs::new();
+        let mut file = write(&fs, "/file", b"1");
+        fs.fail_at(fs.operations() + 1, io::ErrorKind::Other);
+        file.append(b"2").expect("not yet");
+        assert!(file.sync_data().is_err());
+        file.append(b"3").expect("not any more");
+        fs.restart(&SimCrash::PowerLoss);
+        assert!(!fs.exists(&path("/file")).expect("stat"));
     }
 
     #[test]

@@ -123,3 +123,77 @@ fn a_power_loss_that_keeps_any_part_loses_nothing_acknowledged() {
         check(crash, |operation| Some(SimRng::new(seed + operation)));
     }
 }
+
+/// What a run with failures has attempted, in order, and whether each batch was acknowledged.
+type Outcomes = Vec<(Vec<(&'static str, i64, f64)>, bool)>;
+
+/// Writes batches whatever fails, with maintenance after each and a restart between them.
+fn run_on(fs: &Arc<SimFs>, outcomes: &mut Outcomes) {
+    let clock = SimClock::new(Timestamp::from_millis(NOW));
+    let reopen = || open(fs, &clock, &config()).or_else(|_| open(fs, &clock, &config()));
+    let mut store = reopen().expect("a store that opens at the second attempt").0;
+    for round in 0..12 {
+        let time = NOW + round * 1_000;
+        let mut batch = vec![("a", time, round as f64), ("b,job=x", time + 1, 0.5)];
+        if round == 2 {
+            batch.push(("a", NOW, 100.0));
+        }
+        let sequence = append_to(&store, &batch, AppendMode::AllOrNothing).map(|r| r.sequence);
+        drop(store.commit());
+        let durable = sequence.is_ok_and(|sequence| now(store.durable(sequence)) == Some(Ok(())));
+        outcomes.push((batch, durable));
+        drop(store.maintain());
+        if round == 8 {
+            store.close();
+            drop(store);
+            store = reopen().expect("a store that opens at the second attempt").0;
+        }
+    }
+    store.close();
+}
+
+/// Lets one operation after another fail, then the power, and looks for everything acknowledged.
+fn check_failures(kind: std::io::ErrorKind) {
+    let fs = SimFs::new();
+    run_on(&fs, &mut Outcomes::new());
+    for operation in 0..fs.operations() {
+        let fs = SimFs::new();
+        fs.fail_at(operation, kind);
+        let mut outcomes = Outcomes::new();
+        run_on(&fs, &mut outcomes);
+        fs.restart(&SimCrash::PowerLoss);
+        let rig = Rig::on(fs, config());
+        let found = rig.contents();
+        let mut allowed = BTreeMap::<(String, i64), Vec<u64>>::new();
+        let mut required = std::collections::BTreeSet::new();
+        for (batch, durable) in &outcomes {
+            for (series, time, value) in batch {
+                let key = (labels_of(series).to_string(), *time);
+                let values = allowed.entry(key.clone()).or_default();
+                if *durable {
+                    values.clear();
+                    required.insert(key);
+                }
+                values.push(value.to_bits());
+            }
+        }
+        for (labels, samples) in &found {
+            for (time, bits) in samples {
+                let values = allowed.get(&(labels.clone(), *time)).cloned().unwrap_or_default();
+                assert!(values.contains(bits), "operation {operation}: {labels} at {time}");
+                required.remove(&(labels.clone(), *time));
+            }
+        }
+        assert!(required.is_empty(), "operation {operation}: lost {required:?}");
+        let rig = rig.reopened();
+        assert_eq!(rig.contents(), found, "operation {operation}");
+        rig.append(&[("c", NOW, 1.0)]);
+        rig.store.commit().expect("the failure is over");
+    }
+}
+
+#[test]
+fn an_operation_that_fails_loses_nothing_acknowledged() {
+    check_failures(std::io::ErrorKind::Other);
+    check_failures(std::io::ErrorKind::StorageFull);
+}
