@@ -3,7 +3,7 @@
 use journal::Durability;
 
 /// How a [`Store`](crate::Store) behaves and what it refuses.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreConfig {
     /// Most series that may be known at a time.
     pub series_max: u64,
@@ -50,8 +50,8 @@ impl Default for StoreConfig {
             retention_ms: 14 * 24 * HOUR_MS,
             future_ms_max: HOUR_MS / 6,
             labels_max: 64,
-            label_name_bytes_max: 256,
-            label_value_bytes_max: 1024,
+            label_name_bytes_max: 1024,
+            label_value_bytes_max: 4096,
             metadata_max: 20_000,
             metadata_text_bytes_max: 1024,
             block_range_ms: 2 * HOUR_MS,
