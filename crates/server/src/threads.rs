@@ -31,20 +31,36 @@ pub(crate) fn start(
         .spawn("commit", move || commit(&committing), report("commit", fatal))
         .context("start the commit thread")?;
     let maintained = Arc::clone(store);
+    let mut failing = None;
     every("maintenance", MAINTENANCE_INTERVAL, threads, fatal, move || {
-        match maintained.maintain() {
-            Ok(done) if done == tsdb::Maintenance::default() => {}
-            Ok(done) => tracing::info!(
-                samples_flushed = done.samples_flushed,
-                blocks_written = done.blocks_written,
-                blocks_compacted = done.blocks_compacted,
-                blocks_expired = done.blocks_expired,
-                "metrics maintained"
-            ),
-            // Health shows it until the next success.
-            Err(error) => tracing::error!(error = %error, "metrics could not be maintained"),
-        }
+        maintain(&maintained, &mut failing);
     })
+}
+
+/// Maintains once; `failing` remembers why the last time failed.
+fn maintain(store: &Store, failing: &mut Option<String>) {
+    match store.maintain() {
+        Ok(done) => {
+            *failing = None;
+            if done != tsdb::Maintenance::default() {
+                tracing::info!(
+                    samples_flushed = done.samples_flushed,
+                    blocks_written = done.blocks_written,
+                    blocks_compacted = done.blocks_compacted,
+                    blocks_expired = done.blocks_expired,
+                    "metrics maintained"
+                );
+            }
+        }
+        Err(error) => {
+            // Said when it changes: health shows it until the next success.
+            let reason = format!("{:#}", anyhow::Error::new(error));
+            if failing.as_ref() != Some(&reason) {
+                tracing::error!(reason, "metrics could not be maintained");
+                *failing = Some(reason);
+            }
+        }
+    }
 }
 
 /// Commits whenever something waits, until the store is closed.
