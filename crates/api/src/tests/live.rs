@@ -11,6 +11,13 @@ struct Client(TcpStream);
 
 impl Client {
     async fn connect(address: std::net::SocketAddr) -> Self {
+        let (stream, head) = Self::upgrade(address).await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        Self(stream)
+    }
+
+    /// Asks for live updates, and returns the head of the answer.
+    async fn upgrade(address: std::net::SocketAddr) -> (TcpStream, String) {
         let mut stream = TcpStream::connect(address).await.expect("connect");
         let request = format!(
             "GET /v1/ws HTTP/1.1\r\nhost: {address}\r\norigin: http://{address}\r\n\
@@ -22,8 +29,7 @@ impl Client {
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await.expect("the head of the answer"));
         }
-        assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
-        Self(stream)
+        (stream, String::from_utf8(head).expect("the head is text"))
     }
 
     /// Sends a short text, masked with zeros.
@@ -93,6 +99,30 @@ async fn all_connections_get_the_newest_samples_though_one_query_runs_at_a_time(
             let (kind, reason) = client.receive().await;
             assert_eq!((kind, &reason[..2]), (8, &1001_u16.to_be_bytes()[..]));
         }
+    };
+    let (served, ()) = tokio::join!(serving, talking);
+    served.expect("no error");
+}
+
+#[tokio::test]
+async fn live_connections_beyond_the_limit_are_told_to_come_again() {
+    let limits = ApiLimits { live_connections_max: 1, ..ApiLimits::default() };
+    let server = Server::with(limits, StoreConfig::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let serving = serve(
+        listener,
+        server.router.clone(),
+        ServeLimits::default(),
+        Arc::new(Arc::clone(&server.clock)),
+        server.stop.subscribe(),
+    );
+    let talking = async {
+        let client = Client::connect(address).await;
+        let (_stream, head) = Client::upgrade(address).await;
+        assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+        drop(client);
+        server.stop.send_replace(true);
     };
     let (served, ()) = tokio::join!(serving, talking);
     served.expect("no error");
