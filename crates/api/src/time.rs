@@ -2,12 +2,24 @@
 
 use model::{Timestamp, parse_duration_ms};
 
+/// From 9995 to 9999, with the leap day of 9996.
+const FOUR_YEARS_MS: i64 = 1_461 * 86_400_000;
+/// What Prometheus' own clients send for "from the beginning".
+const START_OF_TIME: &str = "-292273086-05-16T16:47:06Z";
+/// What Prometheus' own clients send for "to the end".
+const END_OF_TIME: &str = "292277025-08-18T07:12:54.999999999Z";
+
 /// Returns the time of an RFC 3339 text.
 pub(crate) fn parse_rfc3339(text: &str) -> Option<Timestamp> {
     let is_rfc3339 = text.as_bytes().get(10).is_some_and(|byte| byte.eq_ignore_ascii_case(&b'T'))
         && !text.contains('[');
     if !is_rfc3339 {
         return None;
+    }
+    // The calendar's last year is cut short by a day; the year four before it has the same days.
+    if let Some(rest) = text.strip_prefix("9999-") {
+        let earlier = parse_rfc3339(&format!("9995-{rest}"))?;
+        return Some(earlier.saturating_add_millis(FOUR_YEARS_MS));
     }
     let time: jiff::Timestamp = text.parse().ok()?;
     // Towards the past, also before 1970: a time never moves forward by being read.
@@ -19,6 +31,8 @@ pub(crate) fn parse_rfc3339(text: &str) -> Option<Timestamp> {
 pub(crate) fn parse_time(text: &str) -> Option<Timestamp> {
     match text.parse::<f64>() {
         Ok(seconds) => float_millis(seconds).map(Timestamp::from_millis),
+        Err(_) if text == START_OF_TIME => Some(Timestamp::MIN),
+        Err(_) if text == END_OF_TIME => Some(Timestamp::MAX),
         Err(_) => parse_rfc3339(text),
     }
 }
@@ -107,6 +121,11 @@ mod tests {
             ("2015-07-01T20:10:51.781Z", Some(1_435_781_451_781)),
             ("2015-07-01T22:10:51+02:00", Some(1_435_781_451_000)),
             ("1969-12-31T23:59:59.9999Z", Some(-1)),
+            ("9999-12-31T23:59:59.999Z", Some(253_402_300_799_999)),
+            ("9999-02-29T00:00:00Z", None),
+            ("9999-01-01T00:00:00+01:00", Some(253_370_761_200_000)),
+            ("-292273086-05-16T16:47:06Z", Some(i64::MIN)),
+            ("292277025-08-18T07:12:54.999999999Z", Some(i64::MAX)),
             ("2015-07-01 20:10:51Z", None),
             ("2015-07-01T20:10:51Z[UTC]", None),
             ("2015-07-01", None),
