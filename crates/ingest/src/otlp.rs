@@ -167,6 +167,11 @@ pub fn decode_otlp(format: OtlpFormat, body: &[u8]) -> Result<OtlpMetrics, OtlpE
         }
         OtlpFormat::Json => {
             size::check_json(body)?;
+            if body.trim_ascii_start().starts_with(b"[") {
+                // A list would be taken for the fields of the message in their order.
+                let error = "expected an object, not a list";
+                return Err(<serde_json::Error as serde::de::Error>::custom(error).into());
+            }
             serde_json::from_slice(body)?
         }
     };

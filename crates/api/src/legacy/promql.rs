@@ -45,6 +45,9 @@ pub(crate) async fn execute(
     let bytes = body::unpack(compression, received.bytes, app.limits.body_bytes_max)?;
     let invalid =
         |error: &dyn std::fmt::Display| Failure::bad_data(format!("invalid JSON: {error}"));
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(invalid(&"expected an object, not a list").into());
+    }
     let asked: Execute<'_> = serde_json::from_slice(&bytes).map_err(|error| invalid(&error))?;
     let text = asked.query.unwrap_or_default().into_owned();
     if text.is_empty() {

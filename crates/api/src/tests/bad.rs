@@ -91,6 +91,7 @@ async fn mistakes_on_old_routes_have_their_shape_and_are_the_clients() {
     for (body, status, message) in [
         ("", 400, "invalid JSON: "),
         ("{}", 400, "query parameter is required"),
+        (r#"["up"]"#, 400, "invalid JSON: expected an object, not a list"),
         (r#"{"query":"up("}"#, 400, "query parse error: 1:"),
         (r#"{"query":"up","step":"1d"}"#, 400, "invalid step duration: "),
         (r#"{"query":"up","step":"0s"}"#, 400, "zero or negative"),
