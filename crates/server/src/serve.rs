@@ -44,9 +44,9 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
         .with_context(|| format!("listen on {}", config.server.listen))?;
     let data = &config.data_dir;
     fs.create_dir_all(data).context("create the data folder")?;
-    let _owner = fs
-        .lock(&data.join(LOCK_FILE))
-        .with_context(|| format!("lock the data folder '{}'", data.display()))?;
+    let _owner = fs.lock(&data.join(LOCK_FILE)).with_context(|| {
+        format!("lock the data folder '{}', which one program at a time may use", data.display())
+    })?;
 
     let parts = Parts::open(&config, fs)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
