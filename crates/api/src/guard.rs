@@ -1,6 +1,7 @@
 //! What every request passes: other sites' pages are refused, panics contained, answers compressed and hardened.
 
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 
 use axum::body::Body;
@@ -66,6 +67,29 @@ fn is_foreign(headers: &HeaderMap, uri: &Uri) -> bool {
     let Some((origin, default_port)) = origin else { return true };
     let port = |authority: &Authority| authority.port_u16().unwrap_or(default_port);
     !origin.host().eq_ignore_ascii_case(host.host()) || port(&origin) != port(&host)
+}
+
+/// Refuses requests for host names that somebody else may own.
+pub(crate) async fn own_names(request: Request, next: Next) -> Response {
+    if is_own_name(request.headers(), request.uri()) {
+        return next.run(request).await;
+    }
+    let message = "requests for this host name are refused: without a login only localhost and addresses are \
+                   answered; set auth.mode to none if everybody who reaches this server may use it";
+    refuse(request.uri().path(), &Failure::new(Kind::Forbidden, message))
+}
+
+/// Returns whether nobody elsewhere can make the host name of the request lead here: it is an address, or a name of
+/// this network.
+fn is_own_name(headers: &HeaderMap, uri: &Uri) -> bool {
+    let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
+    let host = host.or_else(|| uri.authority().map(|authority| authority.as_str().as_bytes()));
+    let Some(host) = host.filter(|host| !host.is_empty()) else { return true };
+    let Ok(authority) = Authority::try_from(host) else { return false };
+    let host = authority.host();
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    address.parse::<IpAddr>().is_ok() || !name.contains('.') || name.ends_with(".localhost")
 }
 
 fn accepts_gzip(headers: &HeaderMap) -> bool {
@@ -181,6 +205,30 @@ mod tests {
             assert_eq!(response.headers()["x-content-type-options"], "nosniff", "{path}");
             let body = response.into_body().collect().await.expect("a body in memory");
             assert_eq!(body.to_bytes(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn names_that_others_may_own_are_not_ours() {
+        for (host, own) in [
+            (None, true),
+            (Some(""), true),
+            (Some("localhost:8080"), true),
+            (Some("LOCALHOST."), true),
+            (Some("tinyobs.localhost:8080"), true),
+            (Some("127.0.0.1:8080"), true),
+            (Some("[::1]:8080"), true),
+            (Some("box"), true),
+            (Some("evil.example:8080"), false),
+            (Some("127.0.0.1.evil.example"), false),
+            (Some("localhost.evil.example."), false),
+            (Some("a b"), false),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(host) = host {
+                headers.insert(header::HOST, HeaderValue::from_static(host));
+            }
+            assert_eq!(is_own_name(&headers, &Uri::from_static("/")), own, "{host:?}");
         }
     }
 

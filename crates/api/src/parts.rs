@@ -26,6 +26,9 @@ pub struct ApiParts {
     pub rng: Arc<dyn Rng>,
     /// What is allowed.
     pub limits: ApiLimits,
+    /// Whether there is no login because only this machine can ask. Then requests for host names that others may own
+    /// are refused: a page from elsewhere can give its own name this machine's address and read everything.
+    pub local_only: bool,
     /// Becomes true when the program stops: live connections end then.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -98,7 +101,7 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(parts: ApiParts, assets: Assets) -> Self {
-        let ApiParts { store, engine, clock, rng, limits, shutdown } = parts;
+        let ApiParts { store, engine, clock, rng, limits, local_only: _, shutdown } = parts;
         Self {
             started: clock.monotonic(),
             queries: Gate::new(limits.queries_concurrent_max, limits.queries_waiting_max),

@@ -19,10 +19,14 @@ pub fn router(parts: ApiParts) -> Router {
 }
 
 pub(crate) fn router_with(parts: ApiParts, assets: Assets) -> Router {
-    routes(Arc::new(App::new(parts, assets)))
+    let local_only = parts.local_only;
+    let app = Arc::new(App::new(parts, assets));
+    let routes = routes();
+    let routes = if local_only { routes.layer(from_fn(guard::own_names)) } else { routes };
+    routes.layer(from_fn(guard::guard)).with_state(app)
 }
 
-fn routes(app: Arc<App>) -> Router {
+fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/api/v1/query", get(prometheus::query).post(prometheus::query))
         .route("/api/v1/query_range", get(prometheus::query_range).post(prometheus::query_range))
@@ -50,20 +54,27 @@ fn routes(app: Arc<App>) -> Router {
         .route("/v1/ws", get(live::connect))
         .fallback(elsewhere)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn(guard::guard))
-        .with_state(app)
 }
 
 /// Answers paths that are no route of the API: the page, or that there is nothing.
 async fn elsewhere(State(app): State<Arc<App>>, request: Request) -> Response {
     let path = request.uri().path();
-    let first = path.split('/').nth(1).unwrap_or_default();
-    let is_api = ["api", "v1", "-"].contains(&first);
-    if !is_api && let Some(response) = page::serve(&app, request.method(), path) {
+    if may_be_page(path)
+        && let Some(response) = page::serve(&app, request.method(), path)
+    {
         return response;
     }
     let failure = Failure::new(Kind::NotFound, format!("there is nothing at {path}"));
     refuse(path, &failure)
+}
+
+/// Returns whether the page has this path; the others are mistakes, or what Prometheus has and we do not have yet.
+fn may_be_page(path: &str) -> bool {
+    let is_plain = |segment: &str| !["", ".", ".."].contains(&segment) && !segment.contains('%');
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let first = path.split('/').next().unwrap_or_default();
+    let is_api = ["api", "v1", "-", "metrics", "federate"].contains(&first);
+    path.is_empty() || !is_api && path.split('/').all(is_plain)
 }
 
 async fn wrong_method(request: Request) -> Response {

@@ -62,6 +62,7 @@ impl Server {
                 clock: Arc::new(Arc::clone(&clock)) as Arc<dyn Clock>,
                 rng: SimRng::new(2),
                 limits,
+                local_only: true,
                 shutdown,
             },
             assets,

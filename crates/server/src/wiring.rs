@@ -11,7 +11,7 @@ use promql::{Engine, EngineConfig};
 use tokio::sync::{mpsc, watch};
 
 use crate::Failure;
-use crate::config::Config;
+use crate::config::{AuthMode, Config};
 use crate::serve::Parts;
 
 /// Starts serving and returns the address.
@@ -37,6 +37,7 @@ pub(crate) fn start_http(
         clock: Arc::clone(&parts.clock),
         rng: Arc::clone(&parts.rng) as Arc<dyn Rng>,
         limits: limits(config),
+        local_only: config.server.auth == AuthMode::Local,
         shutdown: stopped.clone(),
     });
     // Half of the time limit of the whole shutdown: threads and journal need the rest.

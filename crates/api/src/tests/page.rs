@@ -32,3 +32,23 @@ async fn files_are_cached_as_their_names_allow() {
     server.check_contains(get("/../../etc/passwd.txt"), 404, "there is nothing at").await;
     server.check_contains(post("/", ""), 404, "there is nothing at").await;
 }
+
+#[tokio::test]
+async fn what_is_no_view_is_not_answered_with_the_page() {
+    let server = Server::new();
+    for path in
+        ["/metrics", "/federate", "//v1/health", "/a/../b", "/%2e%2e/x", "/v1%2fhealth", "/a/"]
+    {
+        server.check_contains(get(path), 404, "there is nothing at").await;
+    }
+}
+
+#[tokio::test]
+async fn names_of_others_are_refused_without_a_login() {
+    let server = Server::new();
+    for (host, status) in [("localhost:8080", 200), ("evil.example", 403)] {
+        let request = Request::get("/api/v1/query?query=1").header("host", host);
+        let request = request.body(Body::empty()).expect("a request");
+        server.check_contains(request, status, r#"{"status":""#).await;
+    }
+}

@@ -238,14 +238,7 @@ fn put_aside(fs: &dyn Fs, dir: &Path, name: &str) -> Result<(), StoreError> {
     }
     let quarantine = dir.join(QUARANTINE_DIR);
     fs.create_dir_all(&quarantine)?;
-    // Names are given out again once there is no higher one.
-    let mut target = quarantine.join(name);
-    let mut copies = 1_u32;
-    while fs.exists(&target)? {
-        copies = copies.saturating_add(1);
-        target = quarantine.join(format!("{name}-{copies}"));
-    }
-    fs.rename(&path, &target)?;
+    fs.rename(&path, &quarantine.join(name))?;
     fs.sync_dir(&quarantine)?;
     fs.sync_dir(&dir.join(BLOCKS_DIR))?;
     Ok(())

@@ -128,17 +128,3 @@ fn a_store_of_a_newer_version_is_refused_and_left_as_it_is() {
     assert!(matches!(refused, Some(StoreError::UnknownVersion { .. })), "{refused:?}");
     assert_eq!(fs.operations(), operations, "nothing is changed");
 }
-
-#[test]
-fn a_block_put_aside_does_not_replace_another_of_the_same_name() {
-    let (mut rig, paths) = rig_with_two_blocks();
-    for _ in 0..2 {
-        let len = rig.fs.read(&paths[1], 1 << 20).expect("read").len();
-        rig.fs.corrupt(&paths[1], len - 1, 1);
-        rig = rig.reopened();
-        rig.append(&[("c", NOW, 1.0)]);
-        rig.flush();
-    }
-    let aside = rig.fs.list(&Path::new(DIR).join("quarantine")).expect("listed");
-    assert_eq!(aside.len(), 2, "{aside:?}");
-}
