@@ -19,6 +19,8 @@ use crate::remote_write::{
 /// The encoding of a run of fields `repeated Label labels = 1`, tags included.
 const LABEL_FIELDS: LabelEncoding = LabelEncoding { id: 1, decode: decode_label_fields };
 
+const OTHER_VERSION: &str = "field of version 2.0, which the Content-Type must name";
+
 mod request {
     use super::Tag;
 
@@ -109,8 +111,7 @@ fn read_request<'a>(
                 counts.metadata += 1;
             }
             _ if request::OF_VERSION_2.contains(&tag.field()) => {
-                let reason = "field of version 2.0, which the Content-Type must name";
-                return Err(reader.malformed(reason).into());
+                return Err(reader.malformed(OTHER_VERSION).into());
             }
             _ => reader.skip_unknown(tag, request::KNOWN)?,
         }
@@ -301,9 +302,8 @@ mod tests {
 
     #[test]
     fn the_body_of_the_other_version_is_not_taken_for_an_empty_one() {
-        let reason = "field of version 2.0, which the Content-Type must name";
-        check(&[0x22, 0], Err((1, reason)));
-        check(&[0x2a, 0], Err((1, reason)));
+        check(&[0x22, 0], Err((1, OTHER_VERSION)));
+        check(&[0x2a, 0], Err((1, OTHER_VERSION)));
     }
 
     #[test]
@@ -501,8 +501,14 @@ mod tests {
             body[at] = byte;
             let mut arena = LabelArena::new();
             let ours = decode_remote_write_v1(&body, &mut arena);
+            // Prost skips what version 2.0 has.
+            let is_other_version = matches!(
+                &ours,
+                Err(RemoteWriteError::Malformed { reason: OTHER_VERSION, .. })
+            );
             // We are more lenient: labels are checked later, and by series.
-            if let Ok(theirs) = WriteRequest::decode(body.as_slice()) {
+            let theirs = WriteRequest::decode(body.as_slice());
+            if !is_other_version && let Ok(theirs) = theirs {
                 let ours = ours.expect("prost takes it");
                 prop_assert_eq!(render_batch(&ours.batch), oracle(&theirs));
             }
