@@ -14,6 +14,9 @@ const DURATION_UNITS: [(&str, i64); 7] = [
     ("ms", 1),
 ];
 
+/// The longest duration: 2^63 nanoseconds, about 292 years.
+pub(crate) const DURATION_MILLIS_MAX: i64 = i64::MAX / 1_000_000;
+
 /// A piece of the text.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Token {
@@ -265,7 +268,8 @@ fn duration(text: &str) -> Option<(Option<i64>, usize)> {
         let count: Option<i64> = rest[..digits].parse().ok();
         total = match (total, count) {
             (Some(total), Some(count)) => {
-                count.checked_mul(units[index].1).and_then(|millis| total.checked_add(millis))
+                let sum = count.checked_mul(units[index].1).and_then(|sum| total.checked_add(sum));
+                sum.filter(|sum: &i64| *sum <= DURATION_MILLIS_MAX)
             }
             _ => None,
         };
@@ -303,7 +307,14 @@ fn number_length(text: &str) -> usize {
 
 /// Returns the value of a number as Go reads it: hexadecimal, octal with a leading zero, underscores between digits.
 fn number(text: &str) -> Option<f64> {
-    if text.starts_with('_') || text.ends_with('_') || text.contains("__") {
+    // An underscore stands between two digits, or behind the prefix of a hexadecimal number.
+    let bytes = text.as_bytes();
+    let separates = |index: usize| {
+        let before = index.checked_sub(1).and_then(|before| bytes.get(before));
+        before.is_some_and(|byte| byte.is_ascii_hexdigit() || (index == 2 && b"xX".contains(byte)))
+            && bytes.get(index + 1).is_some_and(u8::is_ascii_hexdigit)
+    };
+    if bytes.iter().enumerate().any(|(index, byte)| *byte == b'_' && !separates(index)) {
         return None;
     }
     let plain = text.replace('_', "");
@@ -318,7 +329,7 @@ fn number(text: &str) -> Option<f64> {
     if is_octal && let Ok(number) = u64::from_str_radix(&plain, 8) {
         return Some(number as f64);
     }
-    plain.parse().ok()
+    plain.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
 enum StringError {
@@ -406,6 +417,7 @@ mod tests {
             ("0x1f", 31.0),
             ("0755", 493.0),
             ("1_000_000", 1e6),
+            ("0x_1f", 31.0),
         ] {
             assert_eq!(kinds(text), [TokenKind::Number(value), TokenKind::End], "{text}");
         }
@@ -415,7 +427,19 @@ mod tests {
     fn durations_have_units_in_order() {
         assert_eq!(kinds("1h30m")[0], TokenKind::Duration(5_400_000));
         assert_eq!(kinds("500ms")[0], TokenKind::Duration(500));
-        for bad in ["30m1h", "5x", "1.5h", "1__0", "9999999999999999999y"] {
+        assert_eq!(kinds("292y")[0], TokenKind::Duration(292 * 31_536_000_000));
+        for bad in [
+            "30m1h",
+            "5x",
+            "1.5h",
+            "1__0",
+            "1_",
+            "1_.5",
+            "1._5",
+            "1e400",
+            "300y",
+            "9999999999999999999y",
+        ] {
             assert!(tokenize(bad).is_err(), "{bad}");
         }
     }

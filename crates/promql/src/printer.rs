@@ -77,7 +77,14 @@ impl Display for DurationExpr {
                     if index == 1 {
                         write!(f, " {} ", op.as_str())?;
                     }
-                    if matches!(side.kind, DurationKind::Arithmetic(..)) {
+                    let grouped = match side.kind {
+                        DurationKind::Arithmetic(..) => true,
+                        // A power binds tighter than the sign before it.
+                        DurationKind::Negate(_) => index == 0,
+                        DurationKind::Millis(millis) => index == 0 && millis < 0,
+                        _ => false,
+                    };
+                    if grouped {
                         write!(f, "({side})")?;
                     } else {
                         write!(f, "{side}")?;

@@ -3,12 +3,19 @@
 use super::ParseError;
 use super::Parser;
 use crate::ast::{BinaryOp, DurationExpr, DurationKind, Span};
-use crate::lexer::TokenKind;
+use crate::lexer::{DURATION_MILLIS_MAX, TokenKind};
 
 impl Parser<'_> {
     /// Reads what stands behind `offset`: a signed literal, a call, or a sum in parentheses.
     pub(super) fn offset_duration(&mut self) -> Result<DurationExpr, ParseError> {
-        self.duration_operand()
+        let start = self.token().span.start;
+        if self.take_symbol("-") {
+            return Ok(negated(start, self.nested(Self::offset_duration)?));
+        }
+        if self.take_symbol("+") {
+            return self.nested(Self::offset_duration);
+        }
+        self.duration_primary()
     }
 
     /// Reads sums and differences.
@@ -18,15 +25,23 @@ impl Parser<'_> {
 
     fn duration_product(&mut self) -> Result<DurationExpr, ParseError> {
         let ops = [("*", BinaryOp::Mul), ("/", BinaryOp::Div), ("%", BinaryOp::Mod)];
-        self.duration_chain(&ops, Self::duration_power)
+        self.duration_chain(&ops, Self::duration_signed)
     }
 
-    fn duration_power(&mut self) -> Result<DurationExpr, ParseError> {
-        let left = self.duration_operand()?;
+    /// Reads a sign, which binds tighter than products and less than powers.
+    fn duration_signed(&mut self) -> Result<DurationExpr, ParseError> {
+        let start = self.token().span.start;
+        if self.take_symbol("-") {
+            return Ok(negated(start, self.nested(Self::duration_signed)?));
+        }
+        if self.take_symbol("+") {
+            return self.nested(Self::duration_signed);
+        }
+        let left = self.duration_primary()?;
         if !self.take_symbol("^") {
             return Ok(left);
         }
-        let right = self.nested(Self::duration_power)?;
+        let right = self.nested(Self::duration_signed)?;
         Ok(arithmetic(BinaryOp::Pow, left, right))
     }
 
@@ -49,20 +64,8 @@ impl Parser<'_> {
         Ok(left)
     }
 
-    fn duration_operand(&mut self) -> Result<DurationExpr, ParseError> {
+    fn duration_primary(&mut self) -> Result<DurationExpr, ParseError> {
         let span = self.token().span;
-        if self.take_symbol("-") {
-            let inner = self.nested(Self::duration_operand)?;
-            let span = Span { start: span.start, end: inner.span.end };
-            let kind = match inner.kind {
-                DurationKind::Millis(millis) => DurationKind::Millis(-millis),
-                _ => DurationKind::Negate(Box::new(inner)),
-            };
-            return Ok(DurationExpr { kind, span });
-        }
-        if self.take_symbol("+") {
-            return self.nested(Self::duration_operand);
-        }
         if self.take_symbol("(") {
             let inner = self.nested(Self::duration_sum)?;
             self.expect_symbol(")", "duration expression")?;
@@ -75,7 +78,8 @@ impl Parser<'_> {
             }
             TokenKind::Number(seconds) => {
                 let millis = (seconds * 1000.0).round();
-                if !(millis.is_finite() && millis.abs() < 9.2e18) {
+                #[expect(clippy::cast_precision_loss, reason = "a limit of 44 bits")]
+                if millis.is_nan() || millis.abs() > DURATION_MILLIS_MAX as f64 {
                     return Err(self.error_here("duration out of range"));
                 }
                 self.advance();
@@ -128,6 +132,15 @@ impl Parser<'_> {
             _ => Ok(()),
         }
     }
+}
+
+fn negated(start: u32, inner: DurationExpr) -> DurationExpr {
+    let span = Span { start, end: inner.span.end };
+    let kind = match inner.kind {
+        DurationKind::Millis(millis) => DurationKind::Millis(-millis),
+        _ => DurationKind::Negate(Box::new(inner)),
+    };
+    DurationExpr { kind, span }
 }
 
 fn arithmetic(op: BinaryOp, left: DurationExpr, right: DurationExpr) -> DurationExpr {

@@ -29,17 +29,12 @@ impl Parser<'_> {
             (Some(name), Some((quoted, span))) => {
                 return Err(self.set_twice(&name, &quoted, span));
             }
-            (Some(name), None) => {
-                let named = selected.matchers.iter().find(|matcher| matcher.name() == METRIC_NAME);
-                if let Some(matcher) = named {
-                    let span = self.span_from(start);
-                    return Err(self.set_twice(&name, matcher.value(), span));
-                }
-                Some(name)
-            }
-            (None, Some((quoted, _))) => Some(quoted),
-            (None, None) => None,
+            (name, quoted) => name.or_else(|| quoted.map(|(quoted, _)| quoted)),
         };
+        let named = selected.matchers.iter().find(|matcher| matcher.name() == METRIC_NAME);
+        if let (Some(name), Some(matcher)) = (&name, named) {
+            return Err(self.set_twice(name, matcher.value(), self.span_from(start)));
+        }
         let mut matchers = selected.matchers;
         if let Some(name) = &name {
             matchers.push(Matcher::equal(METRIC_NAME, name.clone()));
