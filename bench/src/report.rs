@@ -49,10 +49,16 @@ pub(crate) struct Measured {
     pub(crate) query_seconds: Vec<f64>,
 }
 
-/// Returns the middle value; sorts.
+/// Returns the middle value, or the mean of the two in the middle; sorts.
 pub(crate) fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    let middle = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+    let half = values.len() / 2;
+    if values.len() % 2 == 1 {
+        middle(half)
+    } else {
+        f64::midpoint(middle(half.saturating_sub(1)), middle(half))
+    }
 }
 
 type Figure = (&'static str, fn(&Measured) -> f64, usize);
@@ -157,6 +163,7 @@ mod tests {
     #[test]
     fn several_values_show_their_spread() {
         assert_eq!(spread(vec![3.0, 1.0, 2.0], 1), "2.0 (1.0–3.0)");
+        assert_eq!(spread(vec![1.0, 2.0], 1), "1.5 (1.0–2.0)");
         assert_eq!(spread(vec![1.26], 1), "1.3");
         assert_eq!(spread(Vec::new(), 1), "–");
     }
