@@ -7,15 +7,20 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 /// What each crate of ours may depend on, of ours. A new arrow is a decision: see `docs/adr`.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("platform", &[]),
     ("model", &["platform"]),
     ("journal", &["platform"]),
     ("tsdb", &["platform", "model", "journal"]),
     ("promql", &["platform", "model"]),
     ("ingest", &["platform", "model"]),
-    ("api", &["platform", "model", "tsdb", "promql", "ingest"]),
-    ("server", &["platform", "model", "journal", "tsdb", "promql", "ingest", "api"]),
+    ("state", &["platform", "model"]),
+    ("access", &["platform", "model", "state"]),
+    ("api", &["platform", "model", "tsdb", "promql", "ingest", "state", "access"]),
+    (
+        "server",
+        &["platform", "model", "journal", "tsdb", "promql", "ingest", "state", "access", "api"],
+    ),
     ("bench", &[]),
     ("xtask", &[]),
 ];

@@ -10,6 +10,7 @@ mod metadata;
 mod sample;
 mod sink;
 mod source;
+mod tenant;
 
 pub use batch::{LabelEncoding, SeriesKey, WriteBatch, WriteSeries};
 pub use duration::parse_duration_ms;
@@ -23,3 +24,4 @@ pub use sink::{
     Rejections, SampleSink, SeriesLimitScope,
 };
 pub use source::{Cancellation, Series, SeriesSource, SourceError};
+pub use tenant::{TenantId, TenantIdError};

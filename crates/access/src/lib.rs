@@ -1,0 +1,10 @@
+//! Who may do what, and how much.
+//!
+//! A request's credentials become a [`Principal`]: a tenant and a [`PermissionSet`]. Routes name the [`Permission`]
+//! that they need; nothing else decides.
+
+mod permission;
+mod principal;
+
+pub use permission::{Permission, PermissionSet, Role, UnknownName};
+pub use principal::{Principal, PrincipalKind};

@@ -1,0 +1,1 @@
+//! The state database: what people configure and what must be remembered about it.
