@@ -3,8 +3,12 @@
 //! A request's credentials become a [`Principal`]: a tenant and a [`PermissionSet`]. Routes name the [`Permission`]
 //! that they need; nothing else decides.
 
+mod password;
 mod permission;
 mod principal;
 
+pub use password::{
+    PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, PasswordCheck, PasswordError, PasswordHasher,
+};
 pub use permission::{Permission, PermissionSet, Role, UnknownName};
 pub use principal::{Principal, PrincipalKind};
