@@ -4,9 +4,10 @@ use std::future::Future;
 use std::mem;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Condvar, Mutex};
-use platform::Fs;
+use platform::{Fs, Histogram, HistogramSnapshot};
 use tokio::sync::watch;
 
 use crate::frame::{FRAME_HEADER_BYTES, encode_frame};
@@ -38,8 +39,35 @@ pub struct Journal {
     queue: Mutex<Queue>,
     pending: Condvar,
     progress: watch::Sender<Progress>,
+    counts: Counts,
     record_bytes_max: usize,
     pending_bytes_max: usize,
+}
+
+/// Upper bounds of the buckets for how many records share a commit.
+const COMMIT_RECORD_BOUNDS: &[u64] = &[1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000];
+
+/// What was done since the journal was opened.
+#[derive(Debug)]
+struct Counts {
+    commit_records: Histogram,
+    committed_bytes: AtomicU64,
+    failures: AtomicU64,
+}
+
+/// What a journal says about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JournalStats {
+    /// How many records each commit made durable; commits of nothing are not counted.
+    pub commit_records: HistogramSnapshot,
+    /// Bytes of all commits.
+    pub committed_bytes: u64,
+    /// Writes that the disk refused or that left it in an unknown state.
+    pub failures: u64,
+    /// Bytes of records that wait for a commit.
+    pub pending_bytes: u64,
+    /// Records that wait for a commit.
+    pub pending_records: u64,
 }
 
 #[derive(Debug)]
@@ -110,6 +138,11 @@ impl Journal {
             queue: Mutex::new(Queue { frames: Vec::new(), last, taken: last, state: State::Ready }),
             pending: Condvar::new(),
             progress: watch::Sender::new(Progress::new(last)),
+            counts: Counts {
+                commit_records: Histogram::new(COMMIT_RECORD_BOUNDS),
+                committed_bytes: AtomicU64::new(0),
+                failures: AtomicU64::new(0),
+            },
             record_bytes_max: config
                 .record_bytes_max
                 .min(RECORD_BYTES_LIMIT)
@@ -198,6 +231,21 @@ impl Journal {
                 Ok(settled) => settled.outcome(sequence).unwrap_or(Err(JournalError::Closed)),
                 Err(_) => Err(JournalError::Closed),
             }
+        }
+    }
+
+    /// Returns what was done since the journal was opened, and what waits.
+    pub fn stats(&self) -> JournalStats {
+        let (pending_bytes, pending_records) = {
+            let queue = self.queue.lock();
+            (queue.frames.len() as u64, queue.last.0.saturating_sub(queue.taken.0))
+        };
+        JournalStats {
+            commit_records: self.counts.commit_records.snapshot(),
+            committed_bytes: self.counts.committed_bytes.load(Ordering::Relaxed),
+            failures: self.counts.failures.load(Ordering::Relaxed),
+            pending_bytes,
+            pending_records,
         }
     }
 
@@ -307,11 +355,14 @@ impl Journal {
             queue.taken = queue.last;
             (first, queue.last)
         };
+        let bytes = files.frames.len() as u64;
         let written = files.writer.write(&files.frames, first, last);
         files.frames.clear();
         files.frames.shrink_to(BUFFER_KEPT_BYTES);
         match written {
             Ok(()) => {
+                self.counts.commit_records.add((last.0 - first.0).saturating_add(1));
+                self.counts.committed_bytes.fetch_add(bytes, Ordering::Relaxed);
                 self.progress.send_modify(|progress| progress.advance(last));
                 Ok(last)
             }
@@ -333,6 +384,7 @@ impl Journal {
             WriteFailure::Full(error) => (error, false),
             WriteFailure::Unknown(error) => (error, true),
         };
+        self.counts.failures.fetch_add(1, Ordering::Relaxed);
         let reason = format!("{error}: {}", error.source);
         let mut queue = self.queue.lock();
         queue.frames = Vec::new();

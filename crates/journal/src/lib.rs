@@ -16,6 +16,6 @@ mod writer;
 
 pub use config::{Durability, JournalConfig, RECORD_BYTES_LIMIT};
 pub use error::JournalError;
-pub use journal::Journal;
+pub use journal::{Journal, JournalStats};
 pub use recovery::{DamageKind, Recovery, SetAside, VerifyReport, verify};
 pub use sequence::Sequence;

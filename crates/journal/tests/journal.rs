@@ -332,6 +332,24 @@ fn the_queue_and_the_record_are_limited() {
 }
 
 #[test]
+fn a_journal_counts_commits_failures_and_what_waits() {
+    let fs = SimFs::new();
+    let (journal, ..) = open(&fs);
+    journal.commit().expect("nothing to do");
+    write_records(&journal, 1..=3);
+    journal.append(b"waiting").expect("append");
+    let stats = journal.stats();
+    assert_eq!((stats.commit_records.count(), stats.commit_records.sum), (1, 3));
+    assert_eq!((stats.pending_records, stats.failures), (1, 0));
+    assert!(stats.pending_bytes > 7 && stats.committed_bytes > 0, "{stats:?}");
+
+    fs.fail_next(FsOperation::SyncData, io::ErrorKind::Other);
+    journal.commit().expect_err("the sync failed");
+    let stats = journal.stats();
+    assert_eq!((stats.commit_records.count(), stats.failures, stats.pending_bytes), (1, 1, 0));
+}
+
+#[test]
 fn a_commit_is_one_append_and_one_sync() {
     let fs = SimFs::new();
     let (journal, ..) = open_with(&fs, JournalConfig::default()).expect("open");

@@ -4,9 +4,11 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+mod metered;
 mod sim;
 mod system;
 
+pub use metered::{FsStats, MeteredFs};
 pub use sim::{SimCrash, SimFs};
 pub use system::SystemFs;
 
@@ -42,6 +44,43 @@ pub enum FsOperation {
 }
 
 impl FsOperation {
+    /// All operations, in order.
+    pub const ALL: [Self; 13] = [
+        Self::CreateDir,
+        Self::Create,
+        Self::Open,
+        Self::Read,
+        Self::Append,
+        Self::SyncData,
+        Self::SyncDir,
+        Self::Truncate,
+        Self::Rename,
+        Self::Remove,
+        Self::List,
+        Self::Stat,
+        Self::Lock,
+    ];
+
+    /// Returns the name, as in `sync_dir`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CreateDir => "create_dir",
+            Self::Create => "create",
+            Self::Open => "open",
+            Self::Read => "read",
+            Self::Append => "append",
+            Self::SyncData => "sync_data",
+            Self::SyncDir => "sync_dir",
+            Self::Truncate => "truncate",
+            Self::Rename => "rename",
+            Self::Remove => "remove",
+            Self::List => "list",
+            Self::Stat => "stat",
+            Self::Lock => "lock",
+        }
+    }
+
     fn verb(self) -> &'static str {
         match self {
             Self::CreateDir => "create folder",

@@ -7,14 +7,17 @@
 
 mod clock;
 mod fs;
+mod histogram;
 mod http;
 mod rng;
 mod tasks;
 
 pub use clock::{Clock, SimClock, SystemClock, Timestamp};
 pub use fs::{
-    DirEntry, DiskSpace, File, Fs, FsError, FsErrorKind, FsOperation, SimCrash, SimFs, SystemFs,
+    DirEntry, DiskSpace, File, Fs, FsError, FsErrorKind, FsOperation, FsStats, MeteredFs, SimCrash,
+    SimFs, SystemFs,
 };
+pub use histogram::{DURATION_BOUNDS, Histogram, HistogramSnapshot};
 #[cfg(feature = "http-client")]
 pub use http::SystemHttpClient;
 pub use http::{HttpClient, HttpError, HttpRequest, HttpResponse};

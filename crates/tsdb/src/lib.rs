@@ -20,5 +20,5 @@ mod wal;
 pub use config::StoreConfig;
 pub use error::StoreError;
 pub use stats::{Cardinality, Maintenance, RecoveryReport, StoreHealth, StoreStats};
-pub use store::Store;
+pub use store::{Store, StoreActivity};
 pub use verify::{VerifyReport, verify};

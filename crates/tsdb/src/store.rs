@@ -17,11 +17,15 @@ use crate::hash::KeyedHash;
 use crate::{
     Cardinality, Maintenance, RecoveryReport, StoreConfig, StoreError, StoreHealth, StoreStats,
 };
+pub use activity::StoreActivity;
+
+use activity::{Activity, add_since};
 use append::Bounds;
 use maintain::{Condition, Upkeep};
 use recover::Replay;
 use state::{REASONS, State};
 
+mod activity;
 mod append;
 pub(crate) mod blocks;
 mod keys;
@@ -48,6 +52,7 @@ pub struct Store {
     condition: Mutex<Condition>,
     state: RwLock<State>,
     journal: Journal,
+    activity: Activity,
     _lock: Box<dyn std::fmt::Debug + Send + Sync>,
 }
 
@@ -113,6 +118,7 @@ impl Store {
             condition: Mutex::new(condition),
             state: RwLock::new(state),
             journal,
+            activity: Activity::new(),
             _lock: lock,
         };
         Ok((Arc::new(store), report))
@@ -124,7 +130,10 @@ impl Store {
     ///
     /// The disk refused; the store is read-only from now on.
     pub fn commit(&self) -> Result<CommitSequence, AppendError> {
-        let sequence = self.journal.commit().map_err(|error| append::append_error(&error))?;
+        let begun = self.clock.monotonic();
+        let committed = self.journal.commit();
+        add_since(&self.activity.commits, begun, self.clock.monotonic());
+        let sequence = committed.map_err(|error| append::append_error(&error))?;
         Ok(CommitSequence(sequence.0))
     }
 
@@ -162,7 +171,18 @@ impl Store {
     /// Returns sizes and counts. Walks the folder: not for every request.
     #[must_use]
     pub fn stats(&self) -> StoreStats {
-        let bytes_on_disk = self.fs.allocated_bytes(&self.dir).unwrap_or(0);
+        self.stats_with(self.bytes_on_disk())
+    }
+
+    /// Returns the allocated bytes of all files. Walks the folder: not for every request.
+    #[must_use]
+    pub fn bytes_on_disk(&self) -> u64 {
+        self.fs.allocated_bytes(&self.dir).unwrap_or(0)
+    }
+
+    /// Returns sizes and counts for a caller who knows how many bytes are on disk. Cheap.
+    #[must_use]
+    pub fn stats_with(&self, bytes_on_disk: u64) -> StoreStats {
         let state = self.state.read();
         let parts = [Some(&state.active), state.frozen.as_ref().map(|frozen| &frozen.generation)];
         let parts: Vec<_> = parts.into_iter().flatten().filter(|part| part.samples > 0).collect();
@@ -206,6 +226,12 @@ impl Store {
             series_limit: self.config.series_max,
             per_metric_limit: self.config.series_per_metric_max,
         }
+    }
+
+    /// Returns what was done since the store was opened. Cheap.
+    #[must_use]
+    pub fn activity(&self) -> StoreActivity {
+        self.activity.snapshot(self.journal.stats())
     }
 
     /// Returns what is wrong.

@@ -7,6 +7,7 @@ use journal::Sequence;
 use model::{Labels, MetricMetadata, SampleColumns, TimeRange, Timestamp};
 use platform::FsErrorKind;
 
+use super::activity::add_since;
 use super::blocks;
 use super::manifest::Manifest;
 use super::state::{Frozen, State};
@@ -94,6 +95,7 @@ pub(super) fn run(store: &Store) -> Result<Maintenance, StoreError> {
     upkeep.has_leftovers |= result.is_err();
     let waiting = upkeep.merge_failure.as_ref().map(|(_, reason)| reason.clone());
     let error = result.as_ref().err().map(|error| chain(error));
+    store.activity.maintained(&done, error.is_some(), store.clock.now());
     store.condition.lock().last_error = error.or(waiting);
     result.map(|()| done)
 }
@@ -124,10 +126,18 @@ fn step(store: &Store, upkeep: &mut Upkeep, done: &mut Maintenance) -> Step {
     }
     step.expired = expire(store, upkeep, done);
     if upkeep.is_in_place {
+        let begun = store.clock.monotonic();
         step.head = write_head(store, upkeep, done);
+        if step.head.is_err() || done.blocks_written > 0 {
+            add_since(&store.activity.flushes, begun, store.clock.monotonic());
+        }
     }
     if upkeep.is_in_place && step.head.is_ok() {
+        let begun = store.clock.monotonic();
         step.merged = merge(store, upkeep, done);
+        if step.merged.is_err() || done.blocks_compacted > 0 {
+            add_since(&store.activity.compactions, begun, store.clock.monotonic());
+        }
     }
     step
 }

@@ -405,6 +405,26 @@ fn a_full_disk_refuses_writes_until_there_is_space_again() {
 }
 
 #[test]
+fn a_store_counts_what_it_does() {
+    let rig = Rig::new(unlimited());
+    assert_eq!(rig.store.activity().last_maintenance, None);
+    rig.append(&[("up", NOW, 1.0), ("up", NOW + 1, 1.0)]);
+    rig.store.commit().expect("committed");
+    rig.flush();
+    let activity = rig.store.activity();
+    assert_eq!((activity.flushes.count(), activity.compactions.count()), (1, 0));
+    assert_eq!((activity.maintained.blocks_written, activity.maintained.samples_flushed), (1, 2));
+    assert_eq!(activity.last_maintenance, Some(Timestamp::from_millis(NOW)));
+    assert!(activity.journal.commit_records.count() > 0 && activity.commits.count() == 1);
+
+    rig.append(&[("up", NOW + 2, 1.0)]);
+    rig.fs.set_space(Some(0));
+    rig.clock.advance(std::time::Duration::from_secs(24 * 3_600));
+    rig.store.maintain().expect_err("the disk is full");
+    assert_eq!(rig.store.activity().maintenance_failures, 1);
+}
+
+#[test]
 fn a_closed_store_refuses_writes_and_still_reads() {
     let rig = Rig::new(unlimited());
     rig.append(&[("a", NOW, 1.0)]);
