@@ -3,12 +3,18 @@
 //! A request's credentials become a [`Principal`]: a tenant and a [`PermissionSet`]. Routes name the [`Permission`]
 //! that they need; nothing else decides.
 
+mod address;
 mod password;
 mod permission;
 mod principal;
+mod rate;
 
+pub use address::{
+    Client, ClientKey, ForwardedHeader, Scheme, TrustedProxies, TrustedProxiesError,
+};
 pub use password::{
     PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, PasswordCheck, PasswordError, PasswordHasher,
 };
 pub use permission::{Permission, PermissionSet, Role, UnknownName};
 pub use principal::{Principal, PrincipalKind};
+pub use rate::{Exceeded, KeyedLimiter, Limiter, RateLimit, RateLimitError};
