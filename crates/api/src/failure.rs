@@ -1,77 +1,247 @@
 //! Why a request is refused, and how each family of routes says so.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use model::{AppendError, SourceError};
 use promql::QueryError;
 
 use crate::body::json_response;
 use crate::json::Json;
 
-/// The kinds of failures, as Prometheus names them.
+/// A kind of failure, with everything that is fixed about it.
+///
+/// The codes are part of the API: they are stable, and `docs/errors.md` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The request makes no sense.
     BadData,
-    /// The body is too long.
     TooLarge,
-    /// The body is of a kind that this route does not read.
     UnsupportedMedia,
-    /// The request comes from another site's page.
-    Forbidden,
-    /// The method does not fit the route.
+    ForeignOrigin,
+    ForeignHost,
+    KeyMissing,
+    KeyInvalid,
+    KeyExpired,
+    KeyRevoked,
+    SessionExpired,
+    LoginFailed,
+    CsrfMissing,
+    PermissionMissing,
+    TenantForbidden,
+    TenantUnknown,
+    TenantDisabled,
     Method,
-    /// The query is valid, but cannot be evaluated on this data.
-    Execution,
-    /// Whoever asked went away.
-    Canceled,
-    /// The time limit passed.
-    Timeout,
-    /// Too much is going on, or nothing can be stored; later it may work.
-    Unavailable,
-    /// The body took too long to arrive.
-    Slow,
-    /// There is no space left.
-    StorageFull,
-    /// There is no such thing.
     NotFound,
-    /// Our mistake.
+    Conflict,
+    Execution,
+    Canceled,
+    Timeout,
+    Slow,
+    RateLimited,
+    QuotaExceeded,
+    Unavailable,
+    StorageFull,
     Internal,
 }
 
 impl Kind {
-    const fn status(self) -> StatusCode {
+    /// Every kind, in the order of the documentation.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 28] = [
+        Self::BadData,
+        Self::TooLarge,
+        Self::UnsupportedMedia,
+        Self::ForeignOrigin,
+        Self::ForeignHost,
+        Self::KeyMissing,
+        Self::KeyInvalid,
+        Self::KeyExpired,
+        Self::KeyRevoked,
+        Self::SessionExpired,
+        Self::LoginFailed,
+        Self::CsrfMissing,
+        Self::PermissionMissing,
+        Self::TenantForbidden,
+        Self::TenantUnknown,
+        Self::TenantDisabled,
+        Self::Method,
+        Self::NotFound,
+        Self::Conflict,
+        Self::Execution,
+        Self::Canceled,
+        Self::Timeout,
+        Self::Slow,
+        Self::RateLimited,
+        Self::QuotaExceeded,
+        Self::Unavailable,
+        Self::StorageFull,
+        Self::Internal,
+    ];
+
+    /// Returns the status, the code, the type that the Prometheus API knows, and the meaning.
+    const fn facts(self) -> (StatusCode, &'static str, &'static str, &'static str) {
+        use StatusCode as S;
         match self {
-            Self::BadData => StatusCode::BAD_REQUEST,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Execution => StatusCode::UNPROCESSABLE_ENTITY,
-            // Nobody reads it; the number is that of Prometheus.
-            Self::Canceled | Self::Timeout | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Slow => StatusCode::REQUEST_TIMEOUT,
-            Self::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::BadData => (
+                S::BAD_REQUEST,
+                "bad_data",
+                "bad_data",
+                "The request makes no sense: a parameter, the body or a value in it is wrong.",
+            ),
+            Self::TooLarge => (
+                S::PAYLOAD_TOO_LARGE,
+                "too_large",
+                "bad_data",
+                "The body, or what it unpacks to, is longer than allowed, or has more parts.",
+            ),
+            Self::UnsupportedMedia => (
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media",
+                "bad_data",
+                "The body is of a kind that this route does not read.",
+            ),
+            Self::ForeignOrigin => (
+                S::FORBIDDEN,
+                "foreign_origin",
+                "bad_data",
+                "The request comes from a page of another site.",
+            ),
+            Self::ForeignHost => (
+                S::FORBIDDEN,
+                "foreign_host",
+                "bad_data",
+                "The request is for a host name that somebody else may own.",
+            ),
+            Self::KeyMissing => (
+                S::UNAUTHORIZED,
+                "key_missing",
+                "unauthorized",
+                "The request says not who sends it: give an API key, or log in.",
+            ),
+            Self::KeyInvalid => {
+                (S::UNAUTHORIZED, "key_invalid", "unauthorized", "There is no such API key.")
+            }
+            Self::KeyExpired => {
+                (S::UNAUTHORIZED, "key_expired", "unauthorized", "The API key was valid once.")
+            }
+            Self::KeyRevoked => {
+                (S::UNAUTHORIZED, "key_revoked", "unauthorized", "The API key was revoked.")
+            }
+            Self::SessionExpired => (
+                S::UNAUTHORIZED,
+                "session_expired",
+                "unauthorized",
+                "The session has ended: log in again.",
+            ),
+            Self::LoginFailed => (
+                S::UNAUTHORIZED,
+                "login_failed",
+                "unauthorized",
+                "Name and password do not belong together, or the identity provider refused.",
+            ),
+            Self::CsrfMissing => (
+                S::FORBIDDEN,
+                "csrf_missing",
+                "forbidden",
+                "A change with a session needs the header X-CSRF-Token with the session's token.",
+            ),
+            Self::PermissionMissing => (
+                S::FORBIDDEN,
+                "permission_missing",
+                "forbidden",
+                "The key or user may not do this.",
+            ),
+            Self::TenantForbidden => (
+                S::FORBIDDEN,
+                "tenant_forbidden",
+                "forbidden",
+                "The request is for a tenant that the key or user does not belong to.",
+            ),
+            Self::TenantUnknown => {
+                (S::NOT_FOUND, "tenant_unknown", "not_found", "There is no such tenant.")
+            }
+            Self::TenantDisabled => {
+                (S::FORBIDDEN, "tenant_disabled", "forbidden", "The tenant is disabled.")
+            }
+            Self::Method => (
+                S::METHOD_NOT_ALLOWED,
+                "wrong_method",
+                "bad_data",
+                "The method does not fit the route.",
+            ),
+            Self::NotFound => (S::NOT_FOUND, "not_found", "not_found", "There is no such thing."),
+            Self::Conflict => (
+                S::CONFLICT,
+                "conflict",
+                "conflict",
+                "The change contradicts what is there, such as a name that is taken.",
+            ),
+            Self::Execution => (
+                S::UNPROCESSABLE_ENTITY,
+                "execution",
+                "execution",
+                "The query is valid, but cannot be evaluated on this data or within its limits.",
+            ),
+            Self::Canceled => {
+                (S::SERVICE_UNAVAILABLE, "canceled", "canceled", "Whoever asked went away.")
+            }
+            Self::Timeout => {
+                (S::SERVICE_UNAVAILABLE, "timeout", "timeout", "The time limit passed.")
+            }
+            Self::Slow => {
+                (S::REQUEST_TIMEOUT, "slow_body", "bad_data", "The body took too long to arrive.")
+            }
+            Self::RateLimited => (
+                S::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "too_many_requests",
+                "Too many requests or samples in a short time; come again after Retry-After.",
+            ),
+            Self::QuotaExceeded => (
+                S::TOO_MANY_REQUESTS,
+                "quota_exceeded",
+                "too_many_requests",
+                "The tenant's quota of the day is used up; come again after Retry-After.",
+            ),
+            Self::Unavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "unavailable",
+                "Too much is going on, or nothing can be stored; later it may work.",
+            ),
+            Self::StorageFull => (
+                S::INSUFFICIENT_STORAGE,
+                "storage_full",
+                "unavailable",
+                "There is no space left for this tenant.",
+            ),
+            Self::Internal => (
+                S::INTERNAL_SERVER_ERROR,
+                "internal",
+                "internal",
+                "Our mistake; the log says more.",
+            ),
         }
     }
 
+    pub(crate) const fn status(self) -> StatusCode {
+        self.facts().0
+    }
+
+    /// Returns the stable code.
+    pub(crate) const fn code(self) -> &'static str {
+        self.facts().1
+    }
+
     const fn error_type(self) -> &'static str {
-        match self {
-            Self::BadData
-            | Self::TooLarge
-            | Self::UnsupportedMedia
-            | Self::Forbidden
-            | Self::Method
-            | Self::Slow => "bad_data",
-            Self::Execution => "execution",
-            Self::Canceled => "canceled",
-            Self::Timeout => "timeout",
-            Self::Unavailable | Self::StorageFull => "unavailable",
-            Self::NotFound => "not_found",
-            Self::Internal => "internal",
-        }
+        self.facts().2
+    }
+
+    /// Returns what the code means, in a sentence.
+    #[cfg(test)]
+    pub(crate) const fn meaning(self) -> &'static str {
+        self.facts().3
     }
 }
 
@@ -80,14 +250,18 @@ impl Kind {
 pub(crate) struct Failure {
     pub(crate) kind: Kind,
     pub(crate) message: String,
+    /// When to come again, if that is known better than "in a second".
+    pub(crate) retry_after: Option<Duration>,
 }
 
-/// Seconds after which a client may come again.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+/// When a client may come again where nothing better is known.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Says the code, whatever the body looks like.
+const CODE: HeaderName = HeaderName::from_static("x-error-code");
 
 impl Failure {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), retry_after: None }
     }
 
     pub(crate) fn bad_data(message: impl Into<String>) -> Self {
@@ -119,10 +293,12 @@ impl Failure {
     }
 
     /// Returns the answer as the routes below `/v1` spell it.
-    pub(crate) fn legacy(&self) -> Response {
+    pub(crate) fn native(&self) -> Response {
         let mut json = Json::new();
         json.raw(r#"{"error":"#);
         json.string(self.status().canonical_reason().unwrap_or("Error"));
+        json.raw(r#","code":"#);
+        json.string(self.kind.code());
         if !self.message.is_empty() {
             json.raw(r#","message":"#);
             json.string(&self.message);
@@ -137,9 +313,31 @@ impl Failure {
         self.finish((self.status(), headers, format!("{}\n", self.message)).into_response())
     }
 
+    /// Says later when to come again.
+    pub(crate) const fn retry_after(mut self, retry_after: Duration) -> Self {
+        self.retry_after = Some(retry_after);
+        self
+    }
+
+    /// Adds the headers that every refusal has.
     pub(crate) fn finish(&self, mut response: Response) -> Response {
-        if matches!(self.kind, Kind::Unavailable | Kind::StorageFull) {
-            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+        let headers = response.headers_mut();
+        headers.insert(CODE, HeaderValue::from_static(self.kind.code()));
+        let again = match self.kind {
+            Kind::Unavailable | Kind::StorageFull | Kind::RateLimited | Kind::QuotaExceeded => {
+                Some(self.retry_after.unwrap_or(RETRY_AFTER))
+            }
+            _ => None,
+        };
+        if let Some(again) = again {
+            // Whole seconds, rounded up: nobody is told to come too early.
+            let seconds = again.as_millis().div_ceil(1000).max(1);
+            let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status() == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer realm=\"tinyobs\"");
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
         response
     }
@@ -209,8 +407,8 @@ family!(
 );
 family!(
     /// A failure of a route below `/v1`.
-    LegacyFailure,
-    legacy
+    NativeFailure,
+    native
 );
 family!(
     /// A failure that is told in a line of text.

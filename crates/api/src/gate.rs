@@ -6,8 +6,8 @@ use std::time::Duration;
 use model::Cancellation;
 use tokio::sync::Semaphore;
 
+use crate::caller::Caller;
 use crate::failure::{Failure, Kind};
-use crate::parts::App;
 
 /// Bounds how much work runs and waits.
 #[derive(Debug)]
@@ -37,10 +37,11 @@ impl Drop for CancelOnDrop {
 
 /// Runs `work` on a thread that may block, within `timeout`. Dropping the future cancels it.
 pub(crate) async fn run<T: Send + 'static>(
-    app: &Arc<App>,
+    caller: &Caller,
     timeout: Duration,
-    work: impl FnOnce(&App, &Cancellation) -> Result<T, Failure> + Send + 'static,
+    work: impl FnOnce(&Caller, &Cancellation) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
+    let app = &caller.app;
     let deadline = app.clock.monotonic().saturating_add(timeout);
     let admitted = Arc::clone(&app.queries.admitted)
         .try_acquire_owned()
@@ -56,10 +57,10 @@ pub(crate) async fn run<T: Send + 'static>(
     };
     let cancellation = Cancellation::at(Arc::clone(&app.clock), deadline);
     let guard = CancelOnDrop(cancellation.clone());
-    let app = Arc::clone(app);
+    let caller = caller.clone();
     let result = tokio::task::spawn_blocking(move || {
         let _permits = (admitted, running);
-        work(&app, &cancellation)
+        work(&caller, &cancellation)
     })
     .await;
     drop(guard);

@@ -35,7 +35,7 @@ pub(crate) async fn guard(request: Request, next: Next) -> Response {
     let takes_gzip = accepts_gzip(request.headers());
     let response = if is_foreign(request.headers(), request.uri()) {
         let message = "requests from pages of other sites are refused";
-        refuse(&path, &Failure::new(Kind::Forbidden, message))
+        refuse(&path, &Failure::new(Kind::ForeignOrigin, message))
     } else {
         let handled = AssertUnwindSafe(next.run(request)).catch_unwind().await;
         handled.unwrap_or_else(|_| {
@@ -76,7 +76,7 @@ pub(crate) async fn own_names(request: Request, next: Next) -> Response {
     }
     let message = "requests for this host name are refused: without a login only localhost and addresses are \
                    answered; set auth.mode to none if everybody who reaches this server may use it";
-    refuse(request.uri().path(), &Failure::new(Kind::Forbidden, message))
+    refuse(request.uri().path(), &Failure::new(Kind::ForeignHost, message))
 }
 
 /// Returns whether nobody elsewhere can make the host name of the request lead here: it is an address, or a name of
@@ -194,7 +194,7 @@ mod tests {
             (
                 "/v1/boom",
                 500,
-                "{\"error\":\"Internal Server Error\",\"message\":\"the request made the server fail; \
+                "{\"error\":\"Internal Server Error\",\"code\":\"internal\",\"message\":\"the request made the server fail; \
                  the log says more\"}\n",
             ),
             ("/v1/calm", 200, "calm"),

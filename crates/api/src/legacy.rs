@@ -7,23 +7,43 @@ mod promql;
 mod samples;
 mod status;
 
-pub(crate) use ingest::ingest;
 pub(crate) use latest::write_latest;
 
-pub(crate) use promql::{execute, instant};
-pub(crate) use samples::{range, samples};
-pub(crate) use status::{cardinality, health, metrics_list, stats, storage};
-
+use access::Permission;
 use axum::response::Response;
 use http::StatusCode;
 use model::{Labels, METRIC_NAME, MetricType, Sample};
 
 use crate::body::json_response;
+use crate::caller::Caller;
+use crate::endpoint::{Access, Class, Endpoint, Verb};
 use crate::failure::Failure;
 use crate::json::Json;
 use crate::params::Params;
-use crate::parts::App;
 use crate::time::{format_rfc3339, parse_time};
+
+use self::ingest::ingest;
+use self::promql::{execute, instant};
+use self::samples::{range, samples};
+use self::status::{cardinality, health, metrics_list, stats, storage};
+
+/// Returns the endpoints below `/v1` that TinyObs has always had.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    let read = (Access::Needs(Permission::MetricsRead), Class::Query);
+    let write = (Access::Needs(Permission::MetricsWrite), Class::Write);
+    vec![
+        Endpoint::new(Verb::Post, "/v1/ingest", write, ingest),
+        Endpoint::new(Verb::Get, "/v1/query", read, samples),
+        Endpoint::new(Verb::Get, "/v1/query/range", read, range),
+        Endpoint::new(Verb::Post, "/v1/query/execute", read, execute),
+        Endpoint::get_or_form("/v1/query/instant", read, instant),
+        Endpoint::new(Verb::Get, "/v1/metrics/list", read, metrics_list),
+        Endpoint::new(Verb::Get, "/v1/stats", read, stats),
+        Endpoint::new(Verb::Get, "/v1/cardinality", read, cardinality),
+        Endpoint::new(Verb::Get, "/v1/storage", read, storage),
+        Endpoint::new(Verb::Get, "/v1/health", (Access::Public, Class::Probe), health),
+    ]
+}
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -34,8 +54,8 @@ fn respond(mut json: Json) -> Response {
 }
 
 /// Returns the span that `start` and `end` say; without them the last hour.
-fn span(app: &App, params: &Params) -> Result<model::TimeRange, Failure> {
-    let now = app.clock.now();
+fn span(caller: &Caller, params: &Params) -> Result<model::TimeRange, Failure> {
+    let now = caller.app.clock.now();
     let bound = |name: &str, otherwise: model::Timestamp| match params.get(name) {
         None => Ok(otherwise),
         Some(text) => parse_time(text).ok_or_else(|| {
@@ -75,8 +95,8 @@ fn write_metric(json: &mut Json, labels: &Labels, kind: &str, sample: Sample) {
 }
 
 /// Returns the declared type of the metric; empty when it is unknown.
-fn declared_type(app: &App, metric: &str) -> &'static str {
-    let entries = app.store.metadata(Some(metric));
+fn declared_type(caller: &Caller, metric: &str) -> &'static str {
+    let entries = caller.store().metadata(Some(metric));
     let declared = entries.first().map(|(_, metadata)| metadata.metric_type);
     let known = declared.filter(|declared| *declared != MetricType::Unknown);
     known.map_or("", MetricType::as_str)

@@ -5,13 +5,18 @@
 //! Only this crate knows how anything is spelt in JSON.
 
 mod body;
+mod caller;
+mod endpoint;
+mod enforce;
 mod expression;
 mod failure;
 mod gate;
 mod guard;
+mod identity;
 mod json;
 mod legacy;
 mod live;
+mod openapi;
 mod otlp;
 mod page;
 mod params;
@@ -24,6 +29,7 @@ mod socket;
 mod time;
 mod write;
 
+pub use identity::Identity;
 pub use parts::{ApiLimits, ApiParts};
 pub use routes::router;
 pub use serve::{ServeError, ServeLimits, serve};

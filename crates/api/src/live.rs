@@ -6,18 +6,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use access::Permission;
+use axum::extract::Request;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{Request, State};
 use axum::response::Response;
 use futures_util::StreamExt as _;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use crate::failure::{Failure, LegacyFailure};
+use crate::caller::Caller;
+use crate::endpoint::{Access, Class, Endpoint, Verb};
+use crate::failure::{Failure, NativeFailure};
 use crate::gate;
 use crate::legacy::write_latest;
-use crate::parts::App;
 
 /// How often the newest samples are sent.
 const UPDATE_INTERVAL: Duration = Duration::from_secs(5);
@@ -47,15 +49,21 @@ impl Default for Snapshot {
     }
 }
 
+/// Returns the endpoint of live updates.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    let rule = (Access::Needs(Permission::MetricsRead), Class::Live);
+    vec![Endpoint::new(Verb::Get, "/v1/ws", rule, connect)]
+}
+
 /// Begins live updates.
 pub(crate) async fn connect(
-    State(app): State<Arc<App>>,
+    caller: Caller,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
     _request: Request,
-) -> Result<Response, LegacyFailure> {
+) -> Result<Response, NativeFailure> {
     let upgrade = upgrade
         .map_err(|_| Failure::bad_data("live updates need a WebSocket: send Upgrade: websocket"))?;
-    let place = Arc::clone(&app.live)
+    let place = Arc::clone(&caller.app.live)
         .try_acquire_owned()
         .map_err(|_| Failure::overloaded("too many live connections; try again later"))?;
     let upgrade = upgrade
@@ -63,14 +71,14 @@ pub(crate) async fn connect(
         .max_frame_size(MESSAGE_BYTES_MAX)
         .max_write_buffer_size(WAITING_BYTES_MAX);
     Ok(upgrade.on_upgrade(move |socket| async move {
-        let connection = Connection::new(app);
+        let connection = Connection::new(caller);
         connection.run(socket).await;
         drop(place);
     }))
 }
 
 struct Connection {
-    app: Arc<App>,
+    caller: Caller,
     next_update: Duration,
     next_ping: Duration,
     last_heard: Duration,
@@ -85,10 +93,10 @@ enum End {
 }
 
 impl Connection {
-    fn new(app: Arc<App>) -> Self {
-        let now = app.clock.monotonic();
+    fn new(caller: Caller) -> Self {
+        let now = caller.app.clock.monotonic();
         Self {
-            app,
+            caller,
             next_update: now + UPDATE_INTERVAL,
             next_ping: now + PING_INTERVAL,
             last_heard: now,
@@ -110,9 +118,9 @@ impl Connection {
 
     /// Waits for the next thing to happen, and does it.
     async fn step(&mut self, socket: &mut WebSocket) -> Result<(), End> {
-        let clock = Arc::clone(&self.app.clock);
+        let clock = Arc::clone(&self.caller.app.clock);
         let due = self.next_update.min(self.next_ping).min(self.last_heard + SILENCE_MAX);
-        let mut shutdown = self.app.shutdown.clone();
+        let mut shutdown = self.caller.app.shutdown.clone();
         let received = tokio::select! {
             biased;
             () = async { drop(shutdown.wait_for(|stopped| *stopped).await) } => {
@@ -146,31 +154,33 @@ impl Connection {
     /// Returns the newest samples, made at most once in the interval for all connections. If they cannot be made, all
     /// connections go without until the next interval.
     async fn latest(&self) -> Option<Utf8Bytes> {
-        let snapshot = &self.app.snapshot;
+        let snapshot = &self.caller.tenant.snapshot;
         let _making = snapshot.making.acquire().await.ok()?;
-        let asked = self.app.clock.monotonic();
+        let asked = self.caller.app.clock.monotonic();
         if let Some((at, text)) = &*snapshot.made.lock()
             && asked.saturating_sub(*at) < UPDATE_INTERVAL / 2
         {
             return text.clone();
         }
-        let made = gate::run(&self.app, self.app.limits.query_timeout, |app, cancellation| {
-            Ok(write_latest(app, cancellation)?.map(into_text))
-        });
+        let made = gate::run(
+            &self.caller,
+            self.caller.app.limits.query_timeout,
+            |caller, cancellation| Ok(write_latest(caller, cancellation)?.map(into_text)),
+        );
         let text = made.await.unwrap_or_else(|failure| {
             tracing::debug!(failure = failure.message, "live update was left out");
             None
         });
-        *snapshot.made.lock() = Some((self.app.clock.monotonic(), text.clone()));
+        *snapshot.made.lock() = Some((self.caller.app.clock.monotonic(), text.clone()));
         text
     }
 
     async fn send(&self, socket: &mut WebSocket, message: Message) -> Result<(), End> {
-        let deadline = self.app.clock.monotonic() + SEND_TIMEOUT;
+        let deadline = self.caller.app.clock.monotonic() + SEND_TIMEOUT;
         tokio::select! {
             biased;
             sent = socket.send(message) => sent.map_err(|_| End::Gone),
-            () = self.app.clock.sleep_until(deadline) => Err(End::Gone),
+            () = self.caller.app.clock.sleep_until(deadline) => Err(End::Gone),
         }
     }
 }

@@ -1,8 +1,7 @@
 //! OTLP metrics over HTTP.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
+use access::Permission;
+use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::{StatusCode, header};
@@ -12,8 +11,9 @@ use ingest::{
 use model::{AppendMode, CommitSequence, SampleSink as _};
 
 use crate::body;
+use crate::caller::Caller;
+use crate::endpoint::{Access, Class, Endpoint, Family, Verb};
 use crate::failure::{Failure, Kind};
-use crate::parts::App;
 use crate::write;
 
 /// What became of a request.
@@ -23,15 +23,25 @@ struct Stored {
     message: String,
 }
 
+/// Returns the endpoints of OTLP: where Prometheus has it, and where exporters look for it.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    let write_rule = (Access::Needs(Permission::MetricsWrite), Class::Write);
+    vec![
+        Endpoint::new(Verb::Post, "/api/v1/otlp/v1/metrics", write_rule, metrics)
+            .family(Family::Native),
+        Endpoint::new(Verb::Post, "/v1/metrics", write_rule, metrics),
+    ]
+}
+
 /// Stores what an OpenTelemetry exporter sends.
-pub(crate) async fn metrics(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn metrics(caller: Caller, request: Request) -> Response {
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let format = content_type.and_then(|value| value.to_str().ok());
     let Some(format) = format.and_then(OtlpFormat::from_content_type) else {
         let message = "OTLP needs Content-Type: application/x-protobuf or application/json";
         return Failure::new(Kind::UnsupportedMedia, message).plain();
     };
-    match store(&app, format, request).await {
+    match store(&caller, format, request).await {
         Ok(stored) => {
             let body = encode_otlp_response(format, stored.rejected, &stored.message);
             respond(StatusCode::OK, format, body)
@@ -47,23 +57,23 @@ fn respond(status: StatusCode, format: OtlpFormat, body: Vec<u8>) -> Response {
     (status, [(header::CONTENT_TYPE, format.content_type())], body).into_response()
 }
 
-async fn store(app: &Arc<App>, format: OtlpFormat, request: Request) -> Result<Stored, Failure> {
+async fn store(caller: &Caller, format: OtlpFormat, request: Request) -> Result<Stored, Failure> {
     let (parts, body) = request.into_parts();
     let compression = body::compression(&parts.headers)?;
-    let bytes_max = app.limits.write_body_bytes_max;
-    let work = move |app: &App, bytes| append(app, format, compression, bytes);
-    let stored = write::run(app, body, bytes_max, work).await?;
-    app.store.durable(stored.sequence).await?;
+    let bytes_max = caller.app.limits.write_body_bytes_max;
+    let work = move |caller: &Caller, bytes| append(caller, format, compression, bytes);
+    let stored = write::run(caller, body, bytes_max, work).await?;
+    caller.store().durable(stored.sequence).await?;
     Ok(stored)
 }
 
 fn append(
-    app: &App,
+    caller: &Caller,
     format: OtlpFormat,
     compression: Compression,
     body: Bytes,
 ) -> Result<Stored, Failure> {
-    let body = body::unpack(compression, body, app.limits.write_body_bytes_max)?;
+    let body = body::unpack(compression, body, caller.app.limits.write_body_bytes_max)?;
     let metrics = decode_otlp(format, &body).map_err(|error| {
         let kind = match &error {
             OtlpError::Protobuf(_) | OtlpError::Json(_) => Kind::BadData,
@@ -71,7 +81,7 @@ fn append(
         };
         Failure::new(kind, error.to_string())
     })?;
-    let receipt = app.store.append(&metrics.batch(), AppendMode::Partial)?;
+    let receipt = caller.store().append(&metrics.batch(), AppendMode::Partial)?;
     let mut message = metrics.rejection_message();
     if let Some(first) = receipt.rejections.examples.first() {
         if !message.is_empty() {

@@ -1,23 +1,28 @@
 //! What the API is made of.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use model::TenantId;
+use parking_lot::RwLock;
 use platform::{Clock, Rng};
 use promql::Engine;
 use tokio::sync::{Semaphore, watch};
-use tsdb::{Store, StoreStats};
+use tsdb::Stores;
 
+use crate::caller::Tenant;
 use crate::gate::Gate;
-use crate::live::Snapshot;
+use crate::identity::Identity;
 use crate::page::Assets;
 
 /// What the routes serve.
 #[derive(Debug)]
 pub struct ApiParts {
-    /// The metrics.
-    pub store: Arc<Store>,
+    /// The metrics of each tenant.
+    pub stores: Stores,
+    /// Who sends requests.
+    pub identity: Identity,
     /// Evaluates queries.
     pub engine: Engine,
     /// The time.
@@ -75,13 +80,11 @@ impl Default for ApiLimits {
     }
 }
 
-/// How long sizes on disk are remembered: measuring them walks the data folder.
-const STATS_KEPT: Duration = Duration::from_secs(10);
-
 /// The parts with what requests share.
 #[derive(Debug)]
 pub(crate) struct App {
-    pub(crate) store: Arc<Store>,
+    pub(crate) stores: Stores,
+    pub(crate) identity: Identity,
     pub(crate) engine: Engine,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
@@ -93,24 +96,24 @@ pub(crate) struct App {
     /// One permit for each byte.
     pub(crate) bodies: Arc<Semaphore>,
     pub(crate) live: Arc<Semaphore>,
-    pub(crate) snapshot: Snapshot,
     pub(crate) assets: Assets,
-    /// Held while the folder is walked, so that it is walked once. Never held across an await.
-    stats: Mutex<Option<(Duration, u64)>>,
+    /// Those that were asked for. Never held across an await.
+    tenants: RwLock<BTreeMap<TenantId, Arc<Tenant>>>,
 }
 
 impl App {
     pub(crate) fn new(parts: ApiParts, assets: Assets) -> Self {
-        let ApiParts { store, engine, clock, rng, limits, local_only: _, shutdown } = parts;
+        let ApiParts { stores, identity, engine, clock, rng, limits, local_only: _, shutdown } =
+            parts;
         Self {
             started: clock.monotonic(),
             queries: Gate::new(limits.queries_concurrent_max, limits.queries_waiting_max),
             writes: Arc::new(Semaphore::new(limits.writes_concurrent_max)),
             bodies: Arc::new(Semaphore::new(limits.bodies_bytes_max.min(Semaphore::MAX_PERMITS))),
             live: Arc::new(Semaphore::new(limits.live_connections_max)),
-            snapshot: Snapshot::default(),
-            stats: Mutex::new(None),
-            store,
+            tenants: RwLock::default(),
+            stores,
+            identity,
             engine,
             clock,
             rng,
@@ -120,17 +123,15 @@ impl App {
         }
     }
 
-    /// Returns the bytes on disk as they were at most ten seconds ago. Blocking.
-    pub(crate) fn bytes_on_disk(&self) -> u64 {
-        let now = self.clock.monotonic();
-        let mut stats = self.stats.lock();
-        match *stats {
-            Some((at, bytes)) if now.saturating_sub(at) < STATS_KEPT => bytes,
-            _ => {
-                let StoreStats { bytes_on_disk, .. } = self.store.stats();
-                *stats = Some((now, bytes_on_disk));
-                bytes_on_disk
-            }
+    /// Returns what requests of a tenant share; `None` when this server has no such tenant.
+    pub(crate) fn tenant(&self, id: &TenantId) -> Option<Arc<Tenant>> {
+        if let Some(tenant) = self.tenants.read().get(id) {
+            return Some(Arc::clone(tenant));
         }
+        let store = self.stores.get(id)?;
+        let mut tenants = self.tenants.write();
+        let tenant =
+            tenants.entry(id.clone()).or_insert_with(|| Arc::new(Tenant::new(id.clone(), store)));
+        Some(Arc::clone(tenant))
     }
 }

@@ -1,8 +1,7 @@
 //! Prometheus remote write, 1.0 and 2.0.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
+use access::Permission;
+use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -13,8 +12,9 @@ use ingest::{
 use model::{AppendMode, AppendReceipt, SampleSink as _};
 
 use crate::body;
+use crate::caller::Caller;
+use crate::endpoint::{Access, Class, Endpoint, Family, Verb};
 use crate::failure::{Failure, Kind, PlainFailure};
-use crate::parts::App;
 use crate::write;
 
 /// A version of the protocol.
@@ -30,21 +30,24 @@ struct Written {
     counts: RequestCounts,
 }
 
+/// Returns the endpoint of remote write.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    let write_rule = (Access::Needs(Permission::MetricsWrite), Class::Write);
+    vec![Endpoint::new(Verb::Post, "/api/v1/write", write_rule, write).family(Family::Plain)]
+}
+
 /// Stores what a sender sends.
-pub(crate) async fn write(
-    State(app): State<Arc<App>>,
-    request: Request,
-) -> Result<Response, PlainFailure> {
+pub(crate) async fn write(caller: Caller, request: Request) -> Result<Response, PlainFailure> {
     let (parts, body) = request.into_parts();
     let version = version(&parts.headers)?;
     if body::compression(&parts.headers)? != Compression::Snappy {
         let message = "remote write needs Content-Encoding: snappy";
         return Err(Failure::new(Kind::UnsupportedMedia, message).into());
     }
-    let bytes_max = app.limits.write_body_bytes_max;
-    let work = move |app: &App, bytes| append(app, version, bytes);
-    let written = write::run(&app, body, bytes_max, work).await?;
-    app.store.durable(written.receipt.sequence).await?;
+    let bytes_max = caller.app.limits.write_body_bytes_max;
+    let work = move |caller: &Caller, bytes| append(caller, version, bytes);
+    let written = write::run(&caller, body, bytes_max, work).await?;
+    caller.store().durable(written.receipt.sequence).await?;
     Ok(answer(version, &written))
 }
 
@@ -71,8 +74,8 @@ fn version(headers: &HeaderMap) -> Result<Version, Failure> {
     }
 }
 
-fn append(app: &App, version: Version, body: Bytes) -> Result<Written, Failure> {
-    let body = body::unpack(Compression::Snappy, body, app.limits.write_body_bytes_max)?;
+fn append(caller: &Caller, version: Version, body: Bytes) -> Result<Written, Failure> {
+    let body = body::unpack(Compression::Snappy, body, caller.app.limits.write_body_bytes_max)?;
     let mut arena = LabelArena::new();
     let request = match version {
         Version::V1 => decode_remote_write_v1(&body, &mut arena),
@@ -88,7 +91,7 @@ fn append(app: &App, version: Version, body: Bytes) -> Result<Written, Failure> 
         };
         Failure::new(kind, error.to_string())
     })?;
-    let receipt = app.store.append(&request.batch, AppendMode::Partial)?;
+    let receipt = caller.store().append(&request.batch, AppendMode::Partial)?;
     Ok(Written { receipt, counts: request.counts })
 }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::from_fn;
-use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::response::Response;
 
+use crate::endpoint::{Endpoint, Family};
 use crate::failure::{Failure, Kind};
 use crate::page::Assets;
 use crate::parts::{ApiParts, App};
-use crate::{guard, legacy, live, otlp, page, prometheus, remote_write};
+use crate::{enforce, guard, legacy, live, otlp, page, prometheus, remote_write};
 
 /// Returns the routes over `parts`.
 pub fn router(parts: ApiParts) -> Router {
@@ -21,39 +21,28 @@ pub fn router(parts: ApiParts) -> Router {
 pub(crate) fn router_with(parts: ApiParts, assets: Assets) -> Router {
     let local_only = parts.local_only;
     let app = Arc::new(App::new(parts, assets));
-    let routes = routes();
+    let mut routes = Router::new();
+    for Endpoint { rule, handler, .. } in endpoints() {
+        let guarded = Arc::clone(&app);
+        let check = from_fn(move |request, next| {
+            enforce::enforce(Arc::clone(&guarded), rule, request, next)
+        });
+        routes = routes.route(rule.path, handler.route_layer(check));
+    }
+    let routes = routes.fallback(elsewhere).method_not_allowed_fallback(wrong_method);
     let routes = if local_only { routes.layer(from_fn(guard::own_names)) } else { routes };
     routes.layer(from_fn(guard::guard)).with_state(app)
 }
 
-fn routes() -> Router<Arc<App>> {
-    Router::new()
-        .route("/api/v1/query", get(prometheus::query).post(prometheus::query))
-        .route("/api/v1/query_range", get(prometheus::query_range).post(prometheus::query_range))
-        .route("/api/v1/series", get(prometheus::series).post(prometheus::series))
-        .route("/api/v1/labels", get(prometheus::labels).post(prometheus::labels))
-        .route("/api/v1/label/{name}/values", get(prometheus::label_values))
-        .route("/api/v1/metadata", get(prometheus::metadata))
-        .route("/api/v1/format_query", get(prometheus::format).post(prometheus::format))
-        .route("/api/v1/status/buildinfo", get(prometheus::build_info))
-        .route("/api/v1/write", post(remote_write::write))
-        .route("/api/v1/otlp/v1/metrics", post(otlp::metrics))
-        .route("/v1/metrics", post(otlp::metrics))
-        .route("/-/healthy", get(prometheus::healthy))
-        .route("/-/ready", get(prometheus::ready))
-        .route("/v1/ingest", post(legacy::ingest))
-        .route("/v1/query", get(legacy::samples))
-        .route("/v1/query/range", get(legacy::range))
-        .route("/v1/query/execute", post(legacy::execute))
-        .route("/v1/query/instant", get(legacy::instant).post(legacy::instant))
-        .route("/v1/metrics/list", get(legacy::metrics_list))
-        .route("/v1/stats", get(legacy::stats))
-        .route("/v1/cardinality", get(legacy::cardinality))
-        .route("/v1/storage", get(legacy::storage))
-        .route("/v1/health", get(legacy::health))
-        .route("/v1/ws", get(live::connect))
-        .fallback(elsewhere)
-        .method_not_allowed_fallback(wrong_method)
+/// Returns every endpoint: the routes, what they need, and how they are described.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    let mut endpoints = Vec::new();
+    endpoints.extend(prometheus::endpoints());
+    endpoints.extend(remote_write::endpoints());
+    endpoints.extend(otlp::endpoints());
+    endpoints.extend(legacy::endpoints());
+    endpoints.extend(live::endpoints());
+    endpoints
 }
 
 /// Answers paths that are no route of the API: the page, or that there is nothing.
@@ -85,10 +74,5 @@ async fn wrong_method(request: Request) -> Response {
 
 /// Returns the answer as the family of routes spells it that `path` belongs to.
 pub(crate) fn refuse(path: &str, failure: &Failure) -> Response {
-    if path == "/api" || path.starts_with("/api/") {
-        failure.prometheus()
-    } else {
-        failure.legacy()
-    }
-    .into_response()
+    Family::of_path(path).spell(failure)
 }

@@ -11,19 +11,20 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
+use access::Principal;
 use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
-use model::Timestamp;
+use model::{TenantId, Timestamp};
 use platform::{Clock, SimClock, SimFs, SimRng, Threads};
 use promql::{Engine, EngineConfig};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
-use tsdb::{Store, StoreConfig};
+use tsdb::{Store, StoreConfig, Stores};
 
 use crate::routes::router_with;
-use crate::{ApiLimits, ApiParts};
+use crate::{ApiLimits, ApiParts, Identity};
 
 /// 2024-11-19T07:06:40Z.
 const NOW_MS: i64 = 1_732_000_000_000;
@@ -54,10 +55,13 @@ impl Server {
             config,
         )
         .expect("an empty disk");
+        let stores = Stores::new();
+        stores.add(TenantId::default_tenant(), Arc::clone(&store));
         let (stop, shutdown) = watch::channel(false);
         let router = router_with(
             ApiParts {
-                store: Arc::clone(&store),
+                stores,
+                identity: Identity::Open(Arc::new(Principal::anonymous())),
                 engine: Engine::new(EngineConfig::default()),
                 clock: Arc::new(Arc::clone(&clock)) as Arc<dyn Clock>,
                 rng: SimRng::new(2),

@@ -6,22 +6,23 @@ use axum::body::Body;
 use bytes::Bytes;
 
 use crate::body::{self, Received};
+use crate::caller::Caller;
 use crate::failure::{Failure, Kind};
-use crate::parts::App;
 
 /// Reads the body of a write, of at most `bytes_max` bytes, and runs `work` on it on a thread that may block.
 ///
 /// The place is taken only once the body is there: slow senders hold up nobody.
 pub(crate) async fn run<T, E>(
-    app: &Arc<App>,
+    caller: &Caller,
     body: Body,
     bytes_max: usize,
-    work: impl FnOnce(&App, Bytes) -> Result<T, E> + Send + 'static,
+    work: impl FnOnce(&Caller, Bytes) -> Result<T, E> + Send + 'static,
 ) -> Result<T, E>
 where
     T: Send + 'static,
     E: From<Failure> + Send + 'static,
 {
+    let app = &caller.app;
     let Received { bytes, room } = body::read(app, body, bytes_max).await?;
     let deadline = app.clock.monotonic().saturating_add(app.limits.body_timeout);
     let place = tokio::select! {
@@ -33,10 +34,10 @@ where
             return Err(Failure::overloaded("too many writes are going on; try again later").into());
         }
     };
-    let app = Arc::clone(app);
+    let caller = caller.clone();
     let worked = tokio::task::spawn_blocking(move || {
         let _held = (room, place);
-        work(&app, bytes)
+        work(&caller, bytes)
     });
     worked.await.unwrap_or_else(|error| {
         tracing::error!(error = %error, "write panicked");

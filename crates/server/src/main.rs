@@ -10,6 +10,7 @@ mod observe;
 mod query;
 mod serve;
 mod shutdown;
+mod tenants;
 mod threads;
 mod verify;
 mod wiring;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use ingest::{HostCollector, HostCollectorConfig, Scraper};
+use model::TenantId;
 use platform::{
     Clock, Fs, Rng, SystemClock, SystemFs, SystemHttpClient, SystemRng, Tasks, Threads,
 };
@@ -21,13 +22,11 @@ use crate::cli::ServeArgs;
 use crate::config::{AuthMode, Config, Setting};
 use crate::observe::StoreObserver;
 use crate::shutdown::Signals;
-use crate::threads;
-use crate::{logging, wiring};
+use crate::tenants::TenantStores;
+use crate::{logging, tenants, threads, wiring};
 
 /// The file that is locked while a program uses the data folder.
 pub(crate) const LOCK_FILE: &str = "lock";
-/// The store's folder within the data folder.
-pub(crate) const METRICS_FOLDER: &str = "metrics";
 
 /// Runs `tinyobs serve …` until it is told to stop.
 pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
@@ -48,13 +47,14 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
         format!("lock the data folder '{}', which one program at a time may use", data.display())
     })?;
 
-    let parts = Parts::open(&config, fs)?;
+    let (fatal, fatal_errors) = mpsc::channel(8);
+    let parts = Parts::open(&config, fs, fatal)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("tinyobs")
         .build()
         .context("start the runtime")?;
-    let served = runtime.block_on(serve(&config, parts, listener));
+    let served = runtime.block_on(serve(&config, parts, listener, fatal_errors));
     // What still blocks after the shutdown's time limit is not waited for.
     runtime.shutdown_background();
     served
@@ -65,35 +65,33 @@ pub(crate) struct Parts {
     pub(crate) fs: Arc<dyn Fs>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
+    pub(crate) tenants: TenantStores,
+    /// The default tenant's store: what this machine says about itself goes there.
     pub(crate) store: Arc<Store>,
+    /// Takes the reason why the program must end.
+    pub(crate) fatal: mpsc::Sender<String>,
 }
 
 impl Parts {
-    fn open(config: &Config, fs: Arc<dyn Fs>) -> Result<Self, Failure> {
+    fn open(
+        config: &Config,
+        fs: Arc<dyn Fs>,
+        fatal: mpsc::Sender<String>,
+    ) -> Result<Self, Failure> {
         let clock: Arc<dyn Clock> = SystemClock::new();
         let rng: Arc<dyn Rng> = SystemRng::new();
-        let folder = config.data_dir.join(METRICS_FOLDER);
-        let (store, report) = Store::open(
-            Arc::clone(&fs),
-            Arc::clone(&clock),
-            Arc::clone(&rng),
-            &folder,
+        tenants::adopt(fs.as_ref(), &config.data_dir)?;
+        let tenants = TenantStores::new(
+            (Arc::clone(&fs), Arc::clone(&clock), Arc::clone(&rng)),
+            config.data_dir.clone(),
             config.metrics.clone(),
-        )
-        .with_context(|| format!("open the metrics in '{}'", folder.display()))?;
-        tracing::info!(
-            blocks = report.blocks,
-            records = report.records,
-            samples = report.samples,
-            series = report.series,
-            torn_bytes = report.torn_bytes,
-            took_ms = u64::try_from(clock.monotonic().as_millis()).unwrap_or(u64::MAX),
-            "metrics opened"
+            fatal.clone(),
         );
-        for damaged in &report.quarantined {
-            tracing::error!(damaged, "damaged file was set aside, the rest is served");
+        let store = tenants.open(&TenantId::default_tenant())?;
+        for (tenant, _) in tenants::folders(fs.as_ref(), &config.data_dir)? {
+            tenants.open(&tenant)?;
         }
-        Ok(Self { fs, clock, rng, store })
+        Ok(Self { fs, clock, rng, tenants, store, fatal })
     }
 }
 
@@ -103,13 +101,18 @@ enum End {
     Fatal(String),
 }
 
-async fn serve(config: &Config, parts: Parts, listener: TcpListener) -> Result<(), Failure> {
+async fn serve(
+    config: &Config,
+    parts: Parts,
+    listener: TcpListener,
+    mut fatal_errors: mpsc::Receiver<String>,
+) -> Result<(), Failure> {
     let mut signals = Signals::listen().context("listen for signals")?;
-    let (fatal, mut fatal_errors) = mpsc::channel(8);
+    let fatal = parts.fatal.clone();
     let (stop, stopped) = watch::channel(false);
 
     let mut threads = Threads::new();
-    let stop_threads = threads::start(&mut threads, &parts.store, &fatal)?;
+    let stop_threads = threads::maintain(&mut threads, parts.tenants.stores(), &fatal)?;
     let stop_collector = start_collector(config, &parts, &mut threads, &fatal)?;
 
     let mut tasks = Tasks::new();
@@ -140,8 +143,13 @@ async fn serve(config: &Config, parts: Parts, listener: TcpListener) -> Result<(
         while tasks.join_next().await.is_some() {}
         drop(stop_collector);
         drop(stop_threads);
-        parts.store.close();
-        tokio::task::spawn_blocking(move || threads.join()).await
+        let tenants = parts.tenants;
+        tokio::task::spawn_blocking(move || {
+            // Maintenance first: it must not work on a closed store.
+            threads.join()?;
+            tenants.close()
+        })
+        .await
     };
     let finished = tokio::select! {
         biased;

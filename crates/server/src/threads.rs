@@ -1,13 +1,15 @@
 //! The threads that give the store its time: one commits, one maintains.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use model::TenantId;
 use platform::Threads;
 use tokio::sync::mpsc;
-use tsdb::Store;
+use tsdb::{Store, Stores};
 
 use crate::Failure;
 
@@ -20,30 +22,41 @@ pub(crate) struct Stop {
     _sender: SyncSender<()>,
 }
 
-/// Starts the commit thread, which ends when the store is closed, and the maintenance thread.
-pub(crate) fn start(
+/// Starts the thread that commits a store, until it is closed.
+pub(crate) fn commit(
     threads: &mut Threads,
     store: &Arc<Store>,
     fatal: &mpsc::Sender<String>,
-) -> Result<Stop, Failure> {
-    let committing = Arc::clone(store);
+) -> anyhow::Result<()> {
+    let store = Arc::clone(store);
     threads
-        .spawn("commit", move || commit(&committing), report("commit", fatal))
-        .context("start the commit thread")?;
-    let maintained = Arc::clone(store);
-    let mut failing = None;
+        .spawn("commit", move || commit_until_closed(&store), report("commit", fatal))
+        .context("start the commit thread")
+}
+
+/// Starts the thread that maintains all stores.
+pub(crate) fn maintain(
+    threads: &mut Threads,
+    stores: &Stores,
+    fatal: &mpsc::Sender<String>,
+) -> Result<Stop, Failure> {
+    let stores = stores.clone();
+    let mut failing = BTreeMap::new();
     every("maintenance", MAINTENANCE_INTERVAL, threads, fatal, move || {
-        maintain(&maintained, &mut failing);
+        for (tenant, store) in stores.all() {
+            maintain_once(&tenant, &store, failing.entry(tenant.clone()).or_default());
+        }
     })
 }
 
 /// Maintains once; `failing` remembers why the last time failed.
-fn maintain(store: &Store, failing: &mut Option<String>) {
+fn maintain_once(tenant: &TenantId, store: &Store, failing: &mut Option<String>) {
     match store.maintain() {
         Ok(done) => {
             *failing = None;
             if done != tsdb::Maintenance::default() {
                 tracing::info!(
+                    tenant = tenant.as_str(),
                     samples_flushed = done.samples_flushed,
                     blocks_written = done.blocks_written,
                     blocks_compacted = done.blocks_compacted,
@@ -56,7 +69,11 @@ fn maintain(store: &Store, failing: &mut Option<String>) {
             // Said when it changes: health shows it until the next success.
             let reason = format!("{:#}", anyhow::Error::new(error));
             if failing.as_ref() != Some(&reason) {
-                tracing::error!(reason, "metrics could not be maintained");
+                tracing::error!(
+                    tenant = tenant.as_str(),
+                    reason,
+                    "metrics could not be maintained"
+                );
                 *failing = Some(reason);
             }
         }
@@ -64,7 +81,7 @@ fn maintain(store: &Store, failing: &mut Option<String>) {
 }
 
 /// Commits whenever something waits, until the store is closed.
-fn commit(store: &Store) {
+fn commit_until_closed(store: &Store) {
     let mut failing = false;
     while store.wait_for_pending() {
         match store.commit() {

@@ -10,7 +10,8 @@ use platform::{Fs, SystemFs};
 use crate::Failure;
 use crate::cli::VerifyArgs;
 use crate::config::Config;
-use crate::serve::{LOCK_FILE, METRICS_FOLDER};
+use crate::serve::LOCK_FILE;
+use crate::tenants;
 
 /// Runs `tinyobs verify …`.
 pub(crate) fn run(args: VerifyArgs) -> Result<(), Failure> {
@@ -19,17 +20,25 @@ pub(crate) fn run(args: VerifyArgs) -> Result<(), Failure> {
     let config = Config::load(args.config.layers(fs.as_ref())?)
         .map_err(|error| Failure::Usage(error.into()))?;
     let data = &config.data_dir;
-    let folder = data.join(METRICS_FOLDER);
-    if !fs.exists(&folder).context("look for the data folder")? {
+    let folders = tenants::folders(fs.as_ref(), data)?;
+    if folders.is_empty() {
         let missing = anyhow::anyhow!("'{}' holds no data of TinyObs", data.display());
         return Err(Failure::Usage(missing));
     }
     let _owner = fs
         .lock(&data.join(LOCK_FILE))
         .with_context(|| format!("take the data folder '{}' for ourselves", data.display()))?;
-    let report = tsdb::verify(&fs, &folder).context("verify the metrics")?;
-    print(&report, &folder, json).context("write the report")?;
-    if report.problems.is_empty() { Ok(()) } else { Err(Failure::Damage) }
+    let mut whole = tsdb::VerifyReport::default();
+    for (tenant, folder) in folders {
+        let report = tsdb::verify(&fs, &folder)
+            .with_context(|| format!("verify the metrics of tenant '{tenant}'"))?;
+        whole.journal_records += report.journal_records;
+        whole.blocks += report.blocks;
+        whole.samples += report.samples;
+        whole.problems.extend(report.problems);
+    }
+    print(&whole, data, json).context("write the report")?;
+    if whole.problems.is_empty() { Ok(()) } else { Err(Failure::Damage) }
 }
 
 fn print(report: &tsdb::VerifyReport, folder: &Path, json: bool) -> std::io::Result<()> {

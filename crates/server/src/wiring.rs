@@ -4,8 +4,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use access::Principal;
 use anyhow::Context as _;
-use api::{ApiLimits, ApiParts, ServeLimits};
+use api::{ApiLimits, ApiParts, Identity, ServeLimits};
 use platform::{Rng, Tasks};
 use promql::{Engine, EngineConfig};
 use tokio::sync::{mpsc, watch};
@@ -32,7 +33,8 @@ pub(crate) fn start_http(
     let listener =
         tokio::net::TcpListener::from_std(listener).context("hand the port to the runtime")?;
     let router = api::router(ApiParts {
-        store: Arc::clone(&parts.store),
+        stores: parts.tenants.stores().clone(),
+        identity: Identity::Open(Arc::new(Principal::anonymous())),
         engine: engine(config),
         clock: Arc::clone(&parts.clock),
         rng: Arc::clone(&parts.rng) as Arc<dyn Rng>,

@@ -2,9 +2,7 @@
 
 mod decode;
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
@@ -17,9 +15,9 @@ use model::{
 use self::decode::{Decoded, decode};
 use super::respond;
 use crate::body::{self, json_response};
+use crate::caller::Caller;
 use crate::failure::{Failure, Kind};
 use crate::json::Json;
-use crate::parts::App;
 use crate::write;
 
 /// Most metrics in one request.
@@ -47,7 +45,7 @@ impl From<Failure> for IngestFailure {
 impl IntoResponse for IngestFailure {
     fn into_response(self) -> Response {
         match self {
-            Self::Plain(failure) => failure.legacy(),
+            Self::Plain(failure) => failure.native(),
             Self::Cardinality { metric, current, limit, label, message } => {
                 let mut json = Json::new();
                 json.display(format_args!(
@@ -66,17 +64,14 @@ impl IntoResponse for IngestFailure {
 }
 
 /// Stores all samples of a request, or none.
-pub(crate) async fn ingest(
-    State(app): State<Arc<App>>,
-    request: Request,
-) -> Result<Response, IngestFailure> {
+pub(crate) async fn ingest(caller: Caller, request: Request) -> Result<Response, IngestFailure> {
     let (parts, body) = request.into_parts();
     let compression = body::compression(&parts.headers)?;
-    let bytes_max = app.limits.body_bytes_max;
-    let work = move |app: &App, bytes| store(app, compression, bytes);
-    let (count, receipt) = write::run(&app, body, bytes_max, work).await?;
+    let bytes_max = caller.app.limits.body_bytes_max;
+    let work = move |caller: &Caller, bytes| store(caller, compression, bytes);
+    let (count, receipt) = write::run(&caller, body, bytes_max, work).await?;
     if let Some(receipt) = receipt {
-        app.store.durable(receipt.sequence).await.map_err(Failure::from)?;
+        caller.store().durable(receipt.sequence).await.map_err(Failure::from)?;
     }
     let mut json = Json::new();
     json.display(format_args!(r#"{{"status":"success","count":{count}}}"#));
@@ -84,14 +79,14 @@ pub(crate) async fn ingest(
 }
 
 fn store(
-    app: &App,
+    caller: &Caller,
     compression: Compression,
     body: Bytes,
 ) -> Result<(usize, Option<AppendReceipt>), IngestFailure> {
-    let body = body::unpack(compression, body, app.limits.body_bytes_max)?;
+    let body = body::unpack(compression, body, caller.app.limits.body_bytes_max)?;
     let metrics = decode(&body)?;
-    check_space(app)?;
-    let now = app.clock.now();
+    check_space(caller)?;
+    let now = caller.app.clock.now();
     let mut prepared = Vec::with_capacity(metrics.len());
     for (index, metric) in metrics.iter().enumerate() {
         let labels = check(metric).map_err(|reason| at_index(index, &reason))?;
@@ -109,16 +104,16 @@ fn store(
     if batch.is_empty() {
         return Ok((0, None));
     }
-    let receipt = app.store.append(&batch, AppendMode::AllOrNothing).map_err(refused)?;
+    let receipt = caller.store().append(&batch, AppendMode::AllOrNothing).map_err(refused)?;
     Ok((metrics.len(), Some(receipt)))
 }
 
-fn check_space(app: &App) -> Result<(), Failure> {
-    let limit = app.limits.storage_bytes_max;
+fn check_space(caller: &Caller) -> Result<(), Failure> {
+    let limit = caller.app.limits.storage_bytes_max;
     if limit == 0 {
         return Ok(());
     }
-    let used = app.bytes_on_disk();
+    let used = caller.bytes_on_disk();
     if used < limit {
         return Ok(());
     }

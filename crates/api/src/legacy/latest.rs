@@ -3,9 +3,9 @@
 use model::{Cancellation, SampleColumns, SeriesSource as _, TimeRange, is_stale};
 
 use super::{declared_type, write_metric};
+use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::json::Json;
-use crate::parts::App;
 
 /// Most series in one message.
 const SERIES_MAX: usize = 1000;
@@ -14,16 +14,16 @@ const AGE_MAX_MS: i64 = 60_000;
 
 /// Returns the message with the newest samples; `None` when there was none within the last minute. Blocking.
 pub(crate) fn write_latest(
-    app: &App,
+    caller: &Caller,
     cancellation: &Cancellation,
 ) -> Result<Option<Json>, Failure> {
-    let now = app.clock.now();
+    let now = caller.app.clock.now();
     let range = TimeRange::new(now.saturating_add_millis(-AGE_MAX_MS), now);
     let mut metrics = Json::new();
     let mut count = 0_usize;
     let mut kind = (String::new(), "");
     let mut columns = SampleColumns::new();
-    for series in app.store.select(&[], range, cancellation)? {
+    for series in caller.store().select(&[], range, cancellation)? {
         cancellation.check()?;
         columns.clear();
         series.read(range, &mut columns)?;
@@ -32,7 +32,7 @@ pub(crate) fn write_latest(
         };
         let metric = series.labels().metric_name().unwrap_or_default();
         if kind.0 != metric {
-            kind = (metric.to_owned(), declared_type(app, metric));
+            kind = (metric.to_owned(), declared_type(caller, metric));
         }
         if count > 0 {
             metrics.raw(",");

@@ -1,9 +1,8 @@
 //! PromQL in the shape of the old query language's answers.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 use model::{Labels, Timestamp};
 use promql::{QueryRange, QueryValue};
@@ -11,11 +10,11 @@ use serde::Deserialize;
 
 use super::{HOUR_MS, respond};
 use crate::body;
-use crate::failure::{Failure, LegacyFailure};
+use crate::caller::Caller;
+use crate::failure::{Failure, NativeFailure};
 use crate::gate;
 use crate::json::Json;
 use crate::params::Params;
-use crate::parts::App;
 use crate::time::{parse_go_duration, parse_rfc3339, parse_time};
 
 const STEP_DEFAULT_MS: i64 = 15_000;
@@ -35,14 +34,11 @@ struct Execute<'a> {
 }
 
 /// Evaluates a query at the steps of a range.
-pub(crate) async fn execute(
-    State(app): State<Arc<App>>,
-    request: Request,
-) -> Result<Response, LegacyFailure> {
+pub(crate) async fn execute(caller: Caller, request: Request) -> Result<Response, NativeFailure> {
     let (parts, body) = request.into_parts();
     let compression = body::compression(&parts.headers)?;
-    let received = body::read(&app, body, app.limits.body_bytes_max).await?;
-    let bytes = body::unpack(compression, received.bytes, app.limits.body_bytes_max)?;
+    let received = body::read(&caller.app, body, caller.app.limits.body_bytes_max).await?;
+    let bytes = body::unpack(compression, received.bytes, caller.app.limits.body_bytes_max)?;
     let invalid =
         |error: &dyn std::fmt::Display| Failure::bad_data(format!("invalid JSON: {error}"));
     if bytes.trim_ascii_start().starts_with(b"[") {
@@ -53,7 +49,7 @@ pub(crate) async fn execute(
     if text.is_empty() {
         return Err(Failure::bad_data("query parameter is required").into());
     }
-    let now = app.clock.now();
+    let now = caller.app.clock.now();
     let time = |text: Option<Cow<'_, str>>, otherwise| match text {
         None => Ok(otherwise),
         Some(text) => parse_rfc3339(&text)
@@ -72,41 +68,42 @@ pub(crate) async fn execute(
         })?,
     };
     let range = QueryRange { start, end, step_ms };
-    let response = gate::run(&app, app.limits.query_timeout, move |app, cancellation| {
-        let expr = parse(&text)?;
-        let outcome = app
-            .engine
-            .query_range(app.store.as_ref(), &text, &expr, range, cancellation)
-            .map_err(execution)?;
-        Ok(answer(&outcome.value, "matrix", &text))
-    });
+    let response =
+        gate::run(&caller, caller.app.limits.query_timeout, move |caller, cancellation| {
+            let expr = parse(&text)?;
+            let outcome = caller
+                .app
+                .engine
+                .query_range(caller.store().as_ref(), &text, &expr, range, cancellation)
+                .map_err(execution)?;
+            Ok(answer(&outcome.value, "matrix", &text))
+        });
     Ok(response.await?)
 }
 
 /// Evaluates a query at one time.
-pub(crate) async fn instant(
-    State(app): State<Arc<App>>,
-    request: Request,
-) -> Result<Response, LegacyFailure> {
-    let params = Params::of(&app, request).await?;
+pub(crate) async fn instant(caller: Caller, request: Request) -> Result<Response, NativeFailure> {
+    let params = Params::of(&caller.app, request).await?;
     let text = params.get("query").unwrap_or_default().to_owned();
     if text.is_empty() {
         return Err(Failure::bad_data("query parameter is required").into());
     }
     let at = match params.get("time") {
-        None => app.clock.now(),
+        None => caller.app.clock.now(),
         Some(text) => parse_time(text).ok_or_else(|| {
             Failure::bad_data(format!("invalid time: {text:?}; use RFC 3339 or seconds since 1970"))
         })?,
     };
-    let response = gate::run(&app, app.limits.query_timeout, move |app, cancellation| {
-        let expr = parse(&text)?;
-        let outcome = app
-            .engine
-            .query_instant(app.store.as_ref(), &text, &expr, at, cancellation)
-            .map_err(execution)?;
-        Ok(answer(&outcome.value, "vector", &text))
-    });
+    let response =
+        gate::run(&caller, caller.app.limits.query_timeout, move |caller, cancellation| {
+            let expr = parse(&text)?;
+            let outcome = caller
+                .app
+                .engine
+                .query_instant(caller.store().as_ref(), &text, &expr, at, cancellation)
+                .map_err(execution)?;
+            Ok(answer(&outcome.value, "vector", &text))
+        });
     Ok(response.await?)
 }
 

@@ -1,18 +1,16 @@
 //! Samples as they are stored: all of them, or few enough for a chart.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 use http::{HeaderValue, header};
 use model::{METRIC_NAME, Matcher, SampleColumns, SeriesSource as _, is_stale};
 
 use super::{declared_type, respond, span, write_labels, write_metric};
-use crate::failure::{Failure, LegacyFailure};
+use crate::caller::Caller;
+use crate::failure::{Failure, NativeFailure};
 use crate::gate;
 use crate::json::Json;
 use crate::params::Params;
-use crate::parts::App;
 
 const METRIC_BYTES_MAX: usize = 256;
 const POINTS_MAX: usize = 5000;
@@ -22,12 +20,9 @@ const WINDOW_MAX_MS: i64 = 90 * 24 * 3_600_000;
 const SAMPLES_MAX: usize = 1_000_000;
 
 /// Returns all samples of a span, of one metric or of all.
-pub(crate) async fn samples(
-    State(app): State<Arc<App>>,
-    request: Request,
-) -> Result<Response, LegacyFailure> {
-    let params = Params::of(&app, request).await?;
-    let range = span(&app, &params)?;
+pub(crate) async fn samples(caller: Caller, request: Request) -> Result<Response, NativeFailure> {
+    let params = Params::of(&caller.app, request).await?;
+    let range = span(&caller, &params)?;
     if range.start >= range.end {
         return Err(Failure::bad_data("start must be before end").into());
     }
@@ -36,52 +31,50 @@ pub(crate) async fn samples(
         .map(|metric| Matcher::equal(METRIC_NAME, metric))
         .into_iter()
         .collect();
-    let response = gate::run(&app, app.limits.query_timeout, move |app, cancellation| {
-        let mut metrics = Json::new();
-        let mut count = 0_usize;
-        let mut kind = (String::new(), "");
-        let mut columns = SampleColumns::new();
-        for series in app.store.select(&matchers, range, cancellation)? {
-            cancellation.check()?;
-            columns.clear();
-            series.read(range, &mut columns)?;
-            let metric = series.labels().metric_name().unwrap_or_default();
-            if kind.0 != metric {
-                kind = (metric.to_owned(), declared_type(app, metric));
-            }
-            for sample in columns.iter().filter(|sample| !is_stale(sample.value)) {
-                if count == SAMPLES_MAX {
-                    let message = format!("more than {SAMPLES_MAX} samples; ask for less");
-                    return Err(Failure::new(crate::failure::Kind::Execution, message));
+    let response =
+        gate::run(&caller, caller.app.limits.query_timeout, move |caller, cancellation| {
+            let mut metrics = Json::new();
+            let mut count = 0_usize;
+            let mut kind = (String::new(), "");
+            let mut columns = SampleColumns::new();
+            for series in caller.store().select(&matchers, range, cancellation)? {
+                cancellation.check()?;
+                columns.clear();
+                series.read(range, &mut columns)?;
+                let metric = series.labels().metric_name().unwrap_or_default();
+                if kind.0 != metric {
+                    kind = (metric.to_owned(), declared_type(caller, metric));
                 }
-                if count > 0 {
-                    metrics.raw(",");
+                for sample in columns.iter().filter(|sample| !is_stale(sample.value)) {
+                    if count == SAMPLES_MAX {
+                        let message = format!("more than {SAMPLES_MAX} samples; ask for less");
+                        return Err(Failure::new(crate::failure::Kind::Execution, message));
+                    }
+                    if count > 0 {
+                        metrics.raw(",");
+                    }
+                    write_metric(&mut metrics, series.labels(), kind.1, sample);
+                    count += 1;
                 }
-                write_metric(&mut metrics, series.labels(), kind.1, sample);
-                count += 1;
             }
-        }
-        let mut json = Json::new();
-        if count == 0 {
-            json.raw(r#"{"metrics":null,"count":0}"#);
-        } else {
-            json.raw(r#"{"metrics":["#);
-            json.append(metrics);
-            json.raw(r#"],"count":"#);
-            json.display(count);
-            json.raw("}");
-        }
-        Ok(respond(json))
-    });
+            let mut json = Json::new();
+            if count == 0 {
+                json.raw(r#"{"metrics":null,"count":0}"#);
+            } else {
+                json.raw(r#"{"metrics":["#);
+                json.append(metrics);
+                json.raw(r#"],"count":"#);
+                json.display(count);
+                json.raw("}");
+            }
+            Ok(respond(json))
+        });
     Ok(response.await?)
 }
 
 /// Returns the points of one metric for a chart.
-pub(crate) async fn range(
-    State(app): State<Arc<App>>,
-    request: Request,
-) -> Result<Response, LegacyFailure> {
-    let params = Params::of(&app, request).await?;
+pub(crate) async fn range(caller: Caller, request: Request) -> Result<Response, NativeFailure> {
+    let params = Params::of(&caller.app, request).await?;
     let metric = params.get("metric").unwrap_or_default().to_owned();
     if metric.is_empty() {
         return Err(Failure::bad_data("metric parameter required").into());
@@ -89,7 +82,7 @@ pub(crate) async fn range(
     if metric.len() > METRIC_BYTES_MAX {
         return Err(Failure::bad_data("metric name too long (max 256 chars)").into());
     }
-    let range = span(&app, &params)?;
+    let range = span(&caller, &params)?;
     if range.end < range.start {
         return Err(Failure::bad_data("end must be after start").into());
     }
@@ -109,50 +102,51 @@ pub(crate) async fn range(
             count
         }
     };
-    let response = gate::run(&app, app.limits.query_timeout, move |app, cancellation| {
-        let matchers = [Matcher::equal(METRIC_NAME, metric)];
-        let mut data = Json::new();
-        let mut count = 0_usize;
-        let mut columns = SampleColumns::new();
-        for series in app.store.select(&matchers, range, cancellation)? {
-            cancellation.check()?;
-            columns.clear();
-            series.read(range, &mut columns)?;
-            let points = columns.iter().filter(|sample| sample.value.is_finite());
-            let points: Vec<(i64, f64)> =
-                points.map(|sample| (sample.timestamp.as_millis(), sample.value)).collect();
-            if points.is_empty() {
-                continue;
+    let response =
+        gate::run(&caller, caller.app.limits.query_timeout, move |caller, cancellation| {
+            let matchers = [Matcher::equal(METRIC_NAME, metric)];
+            let mut data = Json::new();
+            let mut count = 0_usize;
+            let mut columns = SampleColumns::new();
+            for series in caller.store().select(&matchers, range, cancellation)? {
+                cancellation.check()?;
+                columns.clear();
+                series.read(range, &mut columns)?;
+                let points = columns.iter().filter(|sample| sample.value.is_finite());
+                let points: Vec<(i64, f64)> =
+                    points.map(|sample| (sample.timestamp.as_millis(), sample.value)).collect();
+                if points.is_empty() {
+                    continue;
+                }
+                if count > 0 {
+                    data.raw(",");
+                }
+                count += 1;
+                data.raw(r#"{"metric":"#);
+                data.string(series.labels().metric_name().unwrap_or_default());
+                let visible = series.labels().filtered(|name| !name.starts_with('_'));
+                if !visible.is_empty() {
+                    data.raw(r#","labels":"#);
+                    write_labels(&mut data, &visible);
+                }
+                data.raw(r#","points":"#);
+                data.list(["[", "]"], reduce(&points, points_max), |json, (time, value)| {
+                    json.display(format_args!(r#"{{"t":{time},"v":"#));
+                    json.float(value);
+                    json.raw("}");
+                });
+                data.raw(r#","resolution":"raw"}"#);
             }
-            if count > 0 {
-                data.raw(",");
+            let mut json = Json::new();
+            if count == 0 {
+                json.raw(r#"{"data":null}"#);
+            } else {
+                json.raw(r#"{"data":["#);
+                json.append(data);
+                json.raw("]}");
             }
-            count += 1;
-            data.raw(r#"{"metric":"#);
-            data.string(series.labels().metric_name().unwrap_or_default());
-            let visible = series.labels().filtered(|name| !name.starts_with('_'));
-            if !visible.is_empty() {
-                data.raw(r#","labels":"#);
-                write_labels(&mut data, &visible);
-            }
-            data.raw(r#","points":"#);
-            data.list(["[", "]"], reduce(&points, points_max), |json, (time, value)| {
-                json.display(format_args!(r#"{{"t":{time},"v":"#));
-                json.float(value);
-                json.raw("}");
-            });
-            data.raw(r#","resolution":"raw"}"#);
-        }
-        let mut json = Json::new();
-        if count == 0 {
-            json.raw(r#"{"data":null}"#);
-        } else {
-            json.raw(r#"{"data":["#);
-            json.append(data);
-            json.raw("]}");
-        }
-        Ok(respond(json))
-    });
+            Ok(respond(json))
+        });
     let mut response = response.await?;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Ok(response)

@@ -9,7 +9,8 @@ use model::{METRIC_NAME, SeriesSource as _, TimeRange, Timestamp};
 
 use super::{HOUR_MS, respond};
 use crate::body::json_response;
-use crate::failure::LegacyFailure;
+use crate::caller::Caller;
+use crate::failure::NativeFailure;
 use crate::gate;
 use crate::json::Json;
 use crate::parts::App;
@@ -20,13 +21,13 @@ const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
 /// Lists the names of metrics of the last 24 hours.
 pub(crate) async fn metrics_list(
-    State(app): State<Arc<App>>,
+    caller: Caller,
     _request: Request,
-) -> Result<Response, LegacyFailure> {
-    let response = gate::run(&app, app.limits.query_timeout, |app, cancellation| {
-        let now = app.clock.now();
+) -> Result<Response, NativeFailure> {
+    let response = gate::run(&caller, caller.app.limits.query_timeout, |caller, cancellation| {
+        let now = caller.app.clock.now();
         let range = TimeRange::new(now.saturating_add_millis(-24 * HOUR_MS), now);
-        let names = app.store.label_values(METRIC_NAME, &[], range, cancellation)?;
+        let names = caller.store().label_values(METRIC_NAME, &[], range, cancellation)?;
         let mut json = Json::new();
         json.raw(r#"{"metrics":"#);
         json.strings(names.iter().map(String::as_str));
@@ -39,12 +40,9 @@ pub(crate) async fn metrics_list(
 }
 
 /// Tells sizes and counts.
-pub(crate) async fn stats(
-    State(app): State<Arc<App>>,
-    _request: Request,
-) -> Result<Response, LegacyFailure> {
-    let response = gate::run(&app, app.limits.query_timeout, |app, _| {
-        let stats = app.store.stats();
+pub(crate) async fn stats(caller: Caller, _request: Request) -> Result<Response, NativeFailure> {
+    let response = gate::run(&caller, caller.app.limits.query_timeout, |caller, _| {
+        let stats = caller.store().stats();
         let time = |time: Option<Timestamp>| time.map_or(NO_TIME.to_owned(), format_rfc3339);
         let mut json = Json::new();
         json.display(format_args!(
@@ -62,11 +60,11 @@ pub(crate) async fn stats(
 
 /// Tells how many series there are and may be.
 pub(crate) async fn cardinality(
-    State(app): State<Arc<App>>,
+    caller: Caller,
     _request: Request,
-) -> Result<Response, LegacyFailure> {
-    let response = gate::run(&app, app.limits.query_timeout, |app, _| {
-        let cardinality = app.store.cardinality();
+) -> Result<Response, NativeFailure> {
+    let response = gate::run(&caller, caller.app.limits.query_timeout, |caller, _| {
+        let cardinality = caller.store().cardinality();
         let limit = cardinality.series_limit.max(1);
         let percent = cardinality.total_series as f64 * 100.0 / limit as f64;
         let mut json = Json::new();
@@ -87,12 +85,9 @@ pub(crate) async fn cardinality(
 }
 
 /// Tells the bytes on disk and how many there may be, 0 for no limit.
-pub(crate) async fn storage(
-    State(app): State<Arc<App>>,
-    _request: Request,
-) -> Result<Response, LegacyFailure> {
-    let response = gate::run(&app, app.limits.query_timeout, |app, _| {
-        let (used, limit) = (app.bytes_on_disk(), app.limits.storage_bytes_max);
+pub(crate) async fn storage(caller: Caller, _request: Request) -> Result<Response, NativeFailure> {
+    let response = gate::run(&caller, caller.app.limits.query_timeout, |caller, _| {
+        let (used, limit) = (caller.bytes_on_disk(), caller.app.limits.storage_bytes_max);
         let mut json = Json::new();
         json.display(format_args!(r#"{{"used_bytes":{used},"max_bytes":{limit}}}"#));
         Ok(respond(json))
@@ -102,13 +97,22 @@ pub(crate) async fn storage(
 
 /// Tells whether something is wrong, and what. Needs no place among the queries: it is to answer when they are many.
 pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
-    let health = app.store.health();
     let mut problems = Vec::new();
-    problems.extend(health.read_only.map(|reason| format!("store is read-only: {reason}")));
-    let damaged = health.quarantined.iter();
-    problems.extend(damaged.map(|file| format!("damaged file was set aside: {file}")));
-    let failed = health.last_maintenance_error.as_deref();
-    problems.extend(failed.map(|error| format!("maintenance failed: {error}")));
+    let mut failed = None;
+    for (tenant, store) in app.stores.all() {
+        let health = store.health();
+        let mut say = |problem: String| problems.push(format!("{tenant}: {problem}"));
+        if let Some(reason) = health.read_only {
+            say(format!("store is read-only: {reason}"));
+        }
+        for file in &health.quarantined {
+            say(format!("damaged file was set aside: {file}"));
+        }
+        if let Some(error) = health.last_maintenance_error {
+            say(format!("maintenance failed: {error}"));
+            failed.get_or_insert(error);
+        }
+    }
 
     let uptime = app.clock.monotonic().saturating_sub(app.started);
     let healthy = problems.is_empty();
@@ -121,7 +125,7 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
     json.string(&format_go_duration(uptime));
     json.raw(r#","compaction":{"healthy":"#);
     json.display(failed.is_none());
-    if let Some(error) = failed {
+    if let Some(error) = &failed {
         json.raw(r#","last_error":"#);
         json.string(error);
     }

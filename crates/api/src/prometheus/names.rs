@@ -1,40 +1,39 @@
 //! Series, labels and metadata.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Request};
 use axum::response::Response;
 use model::{Labels, Matcher, SampleColumns, SeriesSource as _, TimeRange};
 
 use super::query::{TRUNCATED, limit, time, timeout, truncate};
 use super::success;
+use crate::caller::Caller;
 use crate::expression::parse_selector;
 use crate::failure::{Failure, PrometheusFailure};
 use crate::gate;
 use crate::json::Json;
 use crate::params::Params;
-use crate::parts::App;
 
 /// Most selectors of one request.
 const SELECTORS_MAX: usize = 100;
 
 /// Lists series.
 pub(crate) async fn series(
-    State(app): State<Arc<App>>,
+    caller: Caller,
     request: Request,
 ) -> Result<Response, PrometheusFailure> {
-    let params = Params::of(&app, request).await?;
+    let params = Params::of(&caller.app, request).await?;
     let wanted = Wanted::of(&params)?;
     if wanted.selectors.is_empty() {
         return Err(Failure::bad_data("no match[] parameter provided").into());
     }
-    let response = gate::run(&app, timeout(&app, &params)?, move |app, cancellation| {
+    let response = gate::run(&caller, timeout(&caller, &params)?, move |caller, cancellation| {
         let mut found = BTreeSet::<Labels>::new();
         let mut columns = SampleColumns::new();
         for matchers in &wanted.selectors {
-            for series in app.store.select(matchers, wanted.range, cancellation)? {
+            for series in caller.store().select(matchers, wanted.range, cancellation)? {
                 cancellation.check()?;
                 if found.contains(series.labels()) {
                     continue;
@@ -61,21 +60,22 @@ pub(crate) async fn series(
 
 /// Lists names of labels.
 pub(crate) async fn labels(
-    State(app): State<Arc<App>>,
+    caller: Caller,
     request: Request,
 ) -> Result<Response, PrometheusFailure> {
-    let params = Params::of(&app, request).await?;
+    let params = Params::of(&caller.app, request).await?;
     let wanted = Wanted::of(&params)?;
-    let response = gate::run(&app, timeout(&app, &params)?, move |app, cancellation| {
-        wanted
-            .collect(|matchers| Ok(app.store.label_names(matchers, wanted.range, cancellation)?))
+    let response = gate::run(&caller, timeout(&caller, &params)?, move |caller, cancellation| {
+        wanted.collect(|matchers| {
+            Ok(caller.store().label_names(matchers, wanted.range, cancellation)?)
+        })
     });
     Ok(response.await?)
 }
 
 /// Lists values of a label.
 pub(crate) async fn label_values(
-    State(app): State<Arc<App>>,
+    caller: Caller,
     name: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, PrometheusFailure> {
@@ -83,11 +83,11 @@ pub(crate) async fn label_values(
         return Err(Failure::bad_data("invalid label name: it is not UTF-8").into());
     };
     let name = unescape(&name);
-    let params = Params::of(&app, request).await?;
+    let params = Params::of(&caller.app, request).await?;
     let wanted = Wanted::of(&params)?;
-    let response = gate::run(&app, timeout(&app, &params)?, move |app, cancellation| {
+    let response = gate::run(&caller, timeout(&caller, &params)?, move |caller, cancellation| {
         wanted.collect(|matchers| {
-            Ok(app.store.label_values(&name, matchers, wanted.range, cancellation)?)
+            Ok(caller.store().label_values(&name, matchers, wanted.range, cancellation)?)
         })
     });
     Ok(response.await?)
@@ -95,10 +95,10 @@ pub(crate) async fn label_values(
 
 /// Tells types, help texts and units.
 pub(crate) async fn metadata(
-    State(app): State<Arc<App>>,
+    caller: Caller,
     request: Request,
 ) -> Result<Response, PrometheusFailure> {
-    let params = Params::of(&app, request).await?;
+    let params = Params::of(&caller.app, request).await?;
     let count = |name: &str| -> Result<Option<usize>, Failure> {
         let Some(text) = params.get(name) else { return Ok(None) };
         let count = text.parse::<i64>();
@@ -110,8 +110,8 @@ pub(crate) async fn metadata(
     // There is one description for each metric, and in Prometheus 0 means all: only its spelling matters.
     count("limit_per_metric")?;
     let metric = params.get("metric").map(str::to_owned);
-    let response = gate::run(&app, app.limits.query_timeout, move |app, _| {
-        let known = app.store.metadata(metric.as_deref());
+    let response = gate::run(&caller, caller.app.limits.query_timeout, move |caller, _| {
+        let known = caller.store().metadata(metric.as_deref());
         let mut json = Json::new();
         json.list(["{", "}"], known.iter().take(limit), |json, (name, metadata)| {
             json.string(name);

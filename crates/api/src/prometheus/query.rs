@@ -1,42 +1,43 @@
 //! Queries.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 use model::Timestamp;
 use promql::{QueryError, QueryOutcome, QueryRange, QueryValue};
 
 use super::success;
+use crate::caller::Caller;
 use crate::expression::parse_query;
 use crate::failure::{Failure, PrometheusFailure};
 use crate::gate;
 use crate::json::Json;
 use crate::params::Params;
-use crate::parts::App;
 use crate::time::{parse_duration, parse_time};
 
 /// What is warned of when `limit` cut the answer.
 pub(super) const TRUNCATED: &str = "results truncated due to limit";
 
 /// Evaluates a query at one time.
-pub(crate) async fn query(
-    State(app): State<Arc<App>>,
-    request: Request,
-) -> Result<Response, PrometheusFailure> {
-    let params = Params::of(&app, request).await?;
+pub(crate) async fn query(caller: Caller, request: Request) -> Result<Response, PrometheusFailure> {
+    let params = Params::of(&caller.app, request).await?;
     let limit = limit(&params)?;
     let at = match params.get("time") {
         Some(text) => time(text, "time")?,
-        None => app.clock.now(),
+        None => caller.app.clock.now(),
     };
-    let timeout = timeout(&app, &params)?;
+    let timeout = timeout(&caller, &params)?;
     let text = params.get("query").unwrap_or_default().to_owned();
-    let response = gate::run(&app, timeout, move |app, cancellation| {
+    let response = gate::run(&caller, timeout, move |caller, cancellation| {
         let expr = parse_query(&text)?;
-        let outcome =
-            app.engine.query_instant(app.store.as_ref(), &text, &expr, at, cancellation)?;
+        let outcome = caller.app.engine.query_instant(
+            caller.store().as_ref(),
+            &text,
+            &expr,
+            at,
+            cancellation,
+        )?;
         Ok(answer(outcome, limit))
     });
     Ok(response.await?)
@@ -44,10 +45,10 @@ pub(crate) async fn query(
 
 /// Evaluates a query at the steps of a range.
 pub(crate) async fn query_range(
-    State(app): State<Arc<App>>,
+    caller: Caller,
     request: Request,
 ) -> Result<Response, PrometheusFailure> {
-    let params = Params::of(&app, request).await?;
+    let params = Params::of(&caller.app, request).await?;
     let limit = limit(&params)?;
     let start = time(params.get("start").unwrap_or_default(), "start")?;
     let end = time(params.get("end").unwrap_or_default(), "end")?;
@@ -61,14 +62,15 @@ pub(crate) async fn query_range(
                       positive integer";
         return Err(Failure::parameter("step", reason).into());
     }
-    let timeout = timeout(&app, &params)?;
+    let timeout = timeout(&caller, &params)?;
     let text = params.get("query").unwrap_or_default().to_owned();
     let range = QueryRange { start, end, step_ms };
-    let response = gate::run(&app, timeout, move |app, cancellation| {
+    let response = gate::run(&caller, timeout, move |caller, cancellation| {
         let expr = parse_query(&text)?;
-        let outcome = app
+        let outcome = caller
+            .app
             .engine
-            .query_range(app.store.as_ref(), &text, &expr, range, cancellation)
+            .query_range(caller.store().as_ref(), &text, &expr, range, cancellation)
             .map_err(|error| match error {
                 QueryError::InvalidRange { reason } if !reason.starts_with("exceeded") => {
                     Failure::parameter("query", reason)
@@ -82,12 +84,12 @@ pub(crate) async fn query_range(
 
 /// Returns a query as it is usually written.
 pub(crate) async fn format(
-    State(app): State<Arc<App>>,
+    caller: Caller,
     request: Request,
 ) -> Result<Response, PrometheusFailure> {
-    let params = Params::of(&app, request).await?;
+    let params = Params::of(&caller.app, request).await?;
     let text = params.get("query").unwrap_or_default().to_owned();
-    let response = gate::run(&app, app.limits.query_timeout, move |_, _| {
+    let response = gate::run(&caller, caller.app.limits.query_timeout, move |_, _| {
         let expr = parse_query(&text)?;
         let mut json = Json::new();
         json.string(&expr.to_string());
@@ -169,8 +171,8 @@ pub(super) fn limit(params: &Params) -> Result<usize, Failure> {
 }
 
 /// Returns how long the query may take.
-pub(super) fn timeout(app: &App, params: &Params) -> Result<Duration, Failure> {
-    let longest = app.limits.query_timeout;
+pub(super) fn timeout(caller: &Caller, params: &Params) -> Result<Duration, Failure> {
+    let longest = caller.app.limits.query_timeout;
     let Some(text) = params.get("timeout") else { return Ok(longest) };
     let millis = duration(text, "timeout")?;
     Ok(Duration::from_millis(u64::try_from(millis).unwrap_or(0)).min(longest))

@@ -26,8 +26,11 @@ pub(crate) async fn healthy() -> Response {
 
 /// Says whether samples are accepted.
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<Response, PlainFailure> {
-    match app.store.health().read_only {
-        None => Ok("TinyObs is Ready.\n".into_response()),
-        Some(reason) => Err(Failure::overloaded(format!("store is read-only: {reason}")).into()),
+    for (tenant, store) in app.stores.all() {
+        if let Some(reason) = store.health().read_only {
+            let message = format!("store of tenant '{tenant}' is read-only: {reason}");
+            return Err(Failure::overloaded(message).into());
+        }
     }
+    Ok("TinyObs is Ready.\n".into_response())
 }

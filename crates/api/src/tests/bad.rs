@@ -76,7 +76,9 @@ async fn mistakes_in_queries_are_named_as_prometheus_names_them() {
 #[tokio::test]
 async fn mistakes_on_old_routes_have_their_shape_and_are_the_clients() {
     let server = Server::new();
-    let bad = |message: &str| format!(r#"{{"error":"Bad Request","message":"{message}"}}"#) + "\n";
+    let bad = |message: &str| {
+        format!(r#"{{"error":"Bad Request","code":"bad_data","message":"{message}"}}"#) + "\n"
+    };
     for (uri, message) in [
         ("/v1/query?start=2&end=1", "start must be before end"),
         ("/v1/query/range", "metric parameter required"),
@@ -99,7 +101,7 @@ async fn mistakes_on_old_routes_have_their_shape_and_are_the_clients() {
     ] {
         server.check_contains(post("/v1/query/execute", body), status, message).await;
     }
-    let nothing = "{\"error\":\"Not Found\",\"message\":\"there is nothing at /v1/nothing\"}\n";
+    let nothing = "{\"error\":\"Not Found\",\"code\":\"not_found\",\"message\":\"there is nothing at /v1/nothing\"}\n";
     server.check(get("/v1/nothing"), 404, nothing).await;
     server.check_contains(get("/v1/ingest"), 405, "GET is not possible").await;
 }

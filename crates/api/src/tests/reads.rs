@@ -115,8 +115,10 @@ async fn a_full_disk_makes_health_red_and_is_told_to_writers() {
     let (status, headers, _) = server.send(post("/v1/ingest", body)).await;
     assert_eq!(status.as_u16(), 503);
     assert!(headers.contains_key("retry-after"));
-    server.check_contains(get("/v1/health"), 503, r#""problems":["store is read-only: "#).await;
-    server.check_contains(get("/-/ready"), 503, "store is read-only").await;
+    server
+        .check_contains(get("/v1/health"), 503, r#""problems":["default: store is read-only: "#)
+        .await;
+    server.check_contains(get("/-/ready"), 503, "is read-only").await;
 }
 
 #[tokio::test]

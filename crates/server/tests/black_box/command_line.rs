@@ -91,7 +91,7 @@ fn verify_finds_nothing_in_a_sound_folder_and_names_a_damaged_file() {
     let sound = tinyobs(&["verify", "--data-dir", &folder]);
     assert_eq!(sound.status.code(), Some(0), "{}", text(&sound.stdout));
 
-    let segment = first_segment(&data.path().join("metrics"));
+    let segment = first_segment(&data.path().join("tenants/default/metrics"));
     let mut bytes = std::fs::read(&segment).expect("read");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x40;
