@@ -7,6 +7,7 @@ mod address;
 mod password;
 mod permission;
 mod principal;
+mod quota;
 mod rate;
 
 pub use address::{
@@ -17,4 +18,5 @@ pub use password::{
 };
 pub use permission::{Permission, PermissionSet, Role, UnknownName};
 pub use principal::{Principal, PrincipalKind};
+pub use quota::{KeyLimits, LimitsError, Refusal, RefusalReason, TenantLimits, Unit};
 pub use rate::{Exceeded, KeyedLimiter, Limiter, RateLimit, RateLimitError};
