@@ -9,6 +9,7 @@ mod permission;
 mod principal;
 mod quota;
 mod rate;
+mod usage;
 
 pub use address::{
     Client, ClientKey, ForwardedHeader, Scheme, TrustedProxies, TrustedProxiesError,
@@ -20,3 +21,7 @@ pub use permission::{Permission, PermissionSet, Role, UnknownName};
 pub use principal::{Principal, PrincipalKind};
 pub use quota::{KeyLimits, LimitsError, Refusal, RefusalReason, TenantLimits, Unit};
 pub use rate::{Exceeded, KeyedLimiter, Limiter, RateLimit, RateLimitError};
+pub use usage::{
+    Day, DaySum, Demand, KeyUsage, Meters, MetersFull, Now, Paying, QueryCharge, TenantUsage,
+    UsageKind, UsageReport, WriteCharge,
+};

@@ -70,7 +70,7 @@ pub struct UnknownName {
 }
 
 impl UnknownName {
-    fn new<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Self {
+    pub(crate) fn new<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Self {
         Self { name: name.to_owned(), known: known.collect::<Vec<_>>().join(", ") }
     }
 }

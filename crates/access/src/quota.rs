@@ -388,19 +388,21 @@ impl Refusal {
         Self { reason, retry_after, message }
     }
 
-    /// Returns the refusal by a quota of the day that is over in `rest`.
+    /// Returns the refusal of `amount` by a quota of the day, of which `rest` is left.
     #[must_use]
-    pub fn quota(reason: RefusalReason, maximum: u64, rest: Duration) -> Self {
+    pub fn quota(reason: RefusalReason, maximum: u64, amount: u64, rest: Duration) -> Self {
         let unit = match reason {
             RefusalReason::QuotaSamples => SAMPLES,
             RefusalReason::QuotaEvents => EVENTS,
             _ => "bytes",
         };
-        let message = format!(
-            "this tenant may send {maximum} {unit} a day, and today's are used up; the day ends at \
-             midnight UTC"
-        );
-        Self { reason, retry_after: Some(rest), message }
+        let (retry_after, advice) = if amount > maximum {
+            (None, "send less at once")
+        } else {
+            (Some(rest), "too few are left for today; the day ends at midnight UTC")
+        };
+        let message = format!("this tenant may send {maximum} {unit} a day; {advice}");
+        Self { reason, retry_after, message }
     }
 
     /// Returns the refusal of one more query at a time.
