@@ -279,9 +279,9 @@ impl TenantUsage {
             (amount <= maximum.saturating_sub(used)).then_some(taken.wrapping_add(amount))
         };
         let taken = quota.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        taken
-            .map(drop)
-            .map_err(|_| Refusal::quota(reason, maximum.unwrap_or_default(), Day::rest(wall)))
+        taken.map(drop).map_err(|_| {
+            Refusal::quota(reason, maximum.unwrap_or_default(), amount, Day::rest(wall))
+        })
     }
 }
 
