@@ -189,6 +189,13 @@ pub trait Fs: Send + Sync + fmt::Debug {
     /// [`FsErrorKind::AlreadyExists`] and others.
     fn create(&self, path: &Path) -> Result<Box<dyn File>, FsError>;
 
+    /// As [`Fs::create`], but no other user of the machine may read it.
+    ///
+    /// # Errors
+    ///
+    /// [`FsErrorKind::AlreadyExists`] and others.
+    fn create_private(&self, path: &Path) -> Result<Box<dyn File>, FsError>;
+
     /// Opens an existing file for reading.
     ///
     /// # Errors

@@ -121,6 +121,11 @@ impl Fs for MeteredFs {
         Ok(self.metered(file))
     }
 
+    fn create_private(&self, path: &Path) -> Result<Box<dyn File>, FsError> {
+        let file = self.stats.measure(FsOperation::Create, || self.inner.create_private(path))?;
+        Ok(self.metered(file))
+    }
+
     fn open(&self, path: &Path) -> Result<Box<dyn File>, FsError> {
         let file = self.stats.measure(FsOperation::Open, || self.inner.open(path))?;
         Ok(self.metered(file))

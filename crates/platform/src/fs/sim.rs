@@ -282,6 +282,11 @@ impl Fs for SimFs {
         Ok(self.handle(&state, path, file))
     }
 
+    /// Simulated files have no other users.
+    fn create_private(&self, path: &Path) -> Result<Box<dyn File>, FsError> {
+        self.create(path)
+    }
+
     fn open(&self, path: &Path) -> Result<Box<dyn File>, FsError> {
         let mut state = self.state.lock();
         state.check(FsOperation::Open, path)?;

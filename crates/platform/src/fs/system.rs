@@ -4,7 +4,7 @@
 use std::fmt;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -62,6 +62,14 @@ impl Fs for SystemFs {
             path,
             FsOperation::Create,
             fs::OpenOptions::new().read(true).append(true).create_new(true),
+        )
+    }
+
+    fn create_private(&self, path: &Path) -> Result<Box<dyn File>, FsError> {
+        open(
+            path,
+            FsOperation::Create,
+            fs::OpenOptions::new().read(true).append(true).create_new(true).mode(0o600),
         )
     }
 
