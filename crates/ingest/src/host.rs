@@ -1,19 +1,18 @@
-//! The built-in collector: this machine, named as node_exporter names it, and TinyObs itself.
+//! The built-in collector: this machine, named as node_exporter names it.
 //!
 //! It reads `/proc` through `platform::Fs`, so a test runs it over files of its own.
 //! A part that cannot be read is left out and says so in `node_scrape_collector_success`.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::{AppendError, AppendMode, SampleSink, WriteBatch};
 use platform::{Clock, Fs, FsError};
 
-use crate::page::{Metric, Observable, Page, push_series};
+use crate::page::{Metric, Page, push_series};
 
 mod kernel;
-mod process;
 mod storage;
 
 /// The most that is read of one file below `/proc`.
@@ -30,14 +29,16 @@ const UP: Metric = Metric::gauge("up", "Whether the target could be read.");
 pub struct HostCollectorConfig {
     /// The mount point of the proc file system.
     pub proc: PathBuf,
-    /// The value of the label `instance`; the host's name when empty.
+    /// The value of the label `instance`, such as the [`host_name`].
     pub instance: String,
 }
 
-impl Default for HostCollectorConfig {
-    fn default() -> Self {
-        Self { proc: PathBuf::from("/proc"), instance: String::new() }
-    }
+/// Returns this machine's name; `localhost` if it has none.
+#[must_use]
+pub fn host_name(fs: &dyn Fs, proc: &Path) -> String {
+    let name = fs.read(&proc.join("sys/kernel/hostname"), FILE_BYTES_MAX).unwrap_or_default();
+    let name = String::from_utf8_lossy(&name);
+    if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() }
 }
 
 /// Why a part of the machine could not be read.
@@ -49,12 +50,11 @@ pub(crate) enum HostError {
     Malformed { path: PathBuf, reason: &'static str },
 }
 
-/// Samples this machine and this program.
+/// Samples this machine.
 pub struct HostCollector {
     host: Host,
     clock: Arc<dyn Clock>,
     sink: Arc<dyn SampleSink>,
-    observed: Vec<Arc<dyn Observable>>,
     instance: String,
 }
 
@@ -102,23 +102,16 @@ const PARTS: [(&str, Part); 9] = [
 ];
 
 impl HostCollector {
-    /// Returns a collector that appends to `sink`. What is `observed` is sampled as job `tinyobs` with the process.
+    /// Returns a collector that appends to `sink`, as job `node`.
     #[must_use]
     pub fn new(
         config: HostCollectorConfig,
         fs: Arc<dyn Fs>,
         clock: Arc<dyn Clock>,
         sink: Arc<dyn SampleSink>,
-        observed: Vec<Arc<dyn Observable>>,
     ) -> Self {
         let host = Host { fs, proc: config.proc };
-        let instance = if config.instance.is_empty() {
-            let name = host.read("sys/kernel/hostname").unwrap_or_default();
-            if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() }
-        } else {
-            config.instance
-        };
-        Self { host, clock, sink, observed, instance }
+        Self { host, clock, sink, instance: config.instance }
     }
 
     /// Samples everything once, with the present time. Blocks on `/proc` for about a millisecond,
@@ -139,27 +132,16 @@ impl HostCollector {
             }
             host.say_with(SUCCESS, &[("collector", name)], f64::from(u8::from(read.is_ok())));
         }
-        let mut own = Page::new();
-        own.say(UP, 1.0);
-        if let Err(error) = process::observe(&self.host, &mut own) {
-            tracing::debug!(error = %error, "own process is not readable");
-        }
-        for observed in &self.observed {
-            observed.observe(&mut own);
-        }
-        let named = |job, page: &Page| page.series(&[("instance", &self.instance), ("job", job)]);
-        let (host_series, own_series) = match (named("node", &host), named("tinyobs", &own)) {
-            (Ok(host_series), Ok(own_series)) => (host_series, own_series),
-            (Err(error), _) | (_, Err(error)) => {
+        let series = match host.series(&[("instance", &self.instance), ("job", "node")]) {
+            Ok(series) => series,
+            Err(error) => {
                 tracing::error!(error = %error, "collector says a label twice");
                 return Ok(());
             }
         };
         let mut batch = WriteBatch::new();
-        push_series(&mut batch, &host_series, now);
-        push_series(&mut batch, &own_series, now);
+        push_series(&mut batch, &series, now);
         host.push_metadata(&mut batch);
-        own.push_metadata(&mut batch);
         self.sink.append(&batch, AppendMode::Partial)?;
         Ok(())
     }

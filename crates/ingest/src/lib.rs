@@ -9,7 +9,8 @@
 //! - [`decode_remote_write_v1`] and [`decode_remote_write_v2`] read Prometheus remote write.
 //! - [`decode_otlp`] reads OTLP metrics, and [`encode_otlp_response`] answers.
 //! - [`parse_exposition`] reads the text formats, and a [`Scraper`] fetches them from targets.
-//! - A [`HostCollector`] samples this machine and what is [`Observable`] in this program.
+//! - A [`HostCollector`] samples this machine, and [`ProcessStats`] are this process'.
+//! - An [`OwnScrape`] stores what this program exposes about itself.
 
 mod arena;
 mod compression;
@@ -17,27 +18,30 @@ mod host;
 mod otlp;
 mod page;
 mod pairs;
+mod process;
 mod protobuf;
 mod relabel;
 mod remote_write;
 mod scrape;
+#[cfg(test)]
+mod testing;
 mod text;
 
 pub use arena::LabelArena;
 pub use compression::{Compression, DecompressError, decompress};
-pub use host::{HostCollector, HostCollectorConfig};
+pub use host::{HostCollector, HostCollectorConfig, host_name};
 pub use otlp::{
     OtlpError, OtlpFormat, OtlpMetrics, decode_otlp, encode_otlp_response, encode_otlp_status,
 };
-pub use page::{Metric, Observable, Page};
+pub use process::{ProcessError, ProcessStats};
 pub use relabel::{Relabel, RelabelAction, RelabelConfig, RelabelError};
 pub use remote_write::{
     RemoteWriteError, RemoteWriteRequest, RequestCounts, decode_remote_write_v1,
     decode_remote_write_v2,
 };
 pub use scrape::{
-    Authorization, BasicAuth, FileDiscovery, ScrapeConfig, ScrapeConfigError, ScrapeDefaults,
-    Scraper, TargetGroup,
+    Authorization, BasicAuth, FileDiscovery, OwnScrape, ScrapeConfig, ScrapeConfigError,
+    ScrapeDefaults, Scraper, TargetGroup,
 };
 pub use text::{
     Entry, Exposition, ExpositionError, ExpositionFormat, TextSample, TextSeries, parse_exposition,

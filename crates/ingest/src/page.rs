@@ -7,7 +7,7 @@ use model::{
 
 /// Metrics at one moment, in the order in which they were said.
 #[derive(Debug, Default)]
-pub struct Page {
+pub(crate) struct Page {
     families: Vec<Family>,
     samples: Vec<PageSample>,
 }
@@ -28,7 +28,7 @@ struct PageSample {
 
 /// A metric's name, type and meaning.
 #[derive(Clone, Copy, Debug)]
-pub struct Metric {
+pub(crate) struct Metric {
     name: &'static str,
     metric_type: MetricType,
     help: &'static str,
@@ -36,32 +36,29 @@ pub struct Metric {
 
 impl Metric {
     /// Returns a counter.
-    #[must_use]
-    pub const fn counter(name: &'static str, help: &'static str) -> Self {
+    pub(crate) const fn counter(name: &'static str, help: &'static str) -> Self {
         Self { name, metric_type: MetricType::Counter, help }
     }
 
     /// Returns a gauge.
-    #[must_use]
-    pub const fn gauge(name: &'static str, help: &'static str) -> Self {
+    pub(crate) const fn gauge(name: &'static str, help: &'static str) -> Self {
         Self { name, metric_type: MetricType::Gauge, help }
     }
 }
 
 impl Page {
     /// Returns an empty page.
-    #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Says the value of a metric without labels.
-    pub fn say(&mut self, metric: Metric, value: f64) {
+    pub(crate) fn say(&mut self, metric: Metric, value: f64) {
         self.say_with(metric, &[], value);
     }
 
     /// Says the value of one series of a metric.
-    pub fn say_with(&mut self, metric: Metric, labels: &[(&'static str, &str)], value: f64) {
+    pub(crate) fn say_with(&mut self, metric: Metric, labels: &[(&'static str, &str)], value: f64) {
         let Metric { name, metric_type, help } = metric;
         if self.families.last().is_none_or(|family| family.name != name) {
             self.families.push(Family { name, metric_type, help });
@@ -70,21 +67,9 @@ impl Page {
     }
 
     /// Says the value of a series whose metric name is only known now; it has no metadata.
-    pub fn say_named(&mut self, name: String, labels: &[(&'static str, &str)], value: f64) {
+    pub(crate) fn say_named(&mut self, name: String, labels: &[(&'static str, &str)], value: f64) {
         let labels = labels.iter().map(|(label, value)| (*label, (*value).to_owned())).collect();
         self.samples.push(PageSample { name, labels, value });
-    }
-
-    /// Returns the number of values.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.samples.len()
-    }
-
-    /// Returns whether nothing was said.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.samples.is_empty()
     }
 
     /// Returns the series of this page, each with `common` labels added.
@@ -125,12 +110,6 @@ pub(crate) fn push_series<'a>(
     for (labels, value) in series {
         batch.push(SeriesKey::canonical(labels), Sample::new(now, *value));
     }
-}
-
-/// Something that can say how it is doing.
-pub trait Observable: Send + Sync + std::fmt::Debug {
-    /// Adds its metrics to `page`. Called often: it must be cheap and must not block.
-    fn observe(&self, page: &mut Page);
 }
 
 #[cfg(test)]

@@ -17,12 +17,14 @@ use tokio::sync::watch;
 
 mod config;
 mod discovery;
+mod own;
 mod target;
 
 pub use config::{
     Authorization, BasicAuth, FileDiscovery, ScrapeConfig, ScrapeConfigError, ScrapeDefaults,
     TargetGroup,
 };
+pub use own::OwnScrape;
 
 use config::Job;
 use discovery::Discovery;

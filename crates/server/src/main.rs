@@ -10,6 +10,7 @@ mod observe;
 mod query;
 mod serve;
 mod shutdown;
+mod telemetry;
 mod tenants;
 mod threads;
 mod verify;

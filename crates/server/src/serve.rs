@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use ingest::{HostCollector, HostCollectorConfig, Scraper};
+use ingest::Scraper;
 use model::TenantId;
 use platform::{
-    Clock, Fs, Rng, SystemClock, SystemFs, SystemHttpClient, SystemRng, Tasks, Threads,
+    Clock, Fs, FsStats, MeteredFs, Rng, SystemClock, SystemFs, SystemHttpClient, SystemRng, Tasks,
+    Threads,
 };
 use tokio::sync::{mpsc, watch};
 use tsdb::Store;
@@ -20,10 +21,9 @@ use tsdb::Store;
 use crate::Failure;
 use crate::cli::ServeArgs;
 use crate::config::{AuthMode, Config, Setting};
-use crate::observe::StoreObserver;
 use crate::shutdown::Signals;
 use crate::tenants::TenantStores;
-use crate::{logging, tenants, threads, wiring};
+use crate::{logging, observe, tenants, threads, wiring};
 
 /// The file that is locked while a program uses the data folder.
 pub(crate) const LOCK_FILE: &str = "lock";
@@ -63,6 +63,8 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
 /// The parts that everything else stands on.
 pub(crate) struct Parts {
     pub(crate) fs: Arc<dyn Fs>,
+    /// What is done with the data folder.
+    pub(crate) file_stats: Arc<FsStats>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) tenants: TenantStores,
@@ -81,8 +83,10 @@ impl Parts {
         let clock: Arc<dyn Clock> = SystemClock::new();
         let rng: Arc<dyn Rng> = SystemRng::new();
         tenants::adopt(fs.as_ref(), &config.data_dir)?;
+        let metered = MeteredFs::new(Arc::clone(&fs), Arc::clone(&clock));
+        let file_stats = metered.stats();
         let tenants = TenantStores::new(
-            (Arc::clone(&fs), Arc::clone(&clock), Arc::clone(&rng)),
+            (metered, Arc::clone(&clock), Arc::clone(&rng)),
             config.data_dir.clone(),
             config.metrics.clone(),
             fatal.clone(),
@@ -91,7 +95,7 @@ impl Parts {
         for (tenant, _) in tenants::folders(fs.as_ref(), &config.data_dir)? {
             tenants.open(&tenant)?;
         }
-        Ok(Self { fs, clock, rng, tenants, store, fatal })
+        Ok(Self { fs, file_stats, clock, rng, tenants, store, fatal })
     }
 }
 
@@ -113,7 +117,8 @@ async fn serve(
 
     let mut threads = Threads::new();
     let stop_threads = threads::maintain(&mut threads, parts.tenants.stores(), &fatal)?;
-    let stop_collector = start_collector(config, &parts, &mut threads, &fatal)?;
+    let telemetry = observe::telemetry(&parts);
+    let stop_collector = observe::start(config, &parts, telemetry, &mut threads, &fatal)?;
 
     let mut tasks = Tasks::new();
     if let Some(scraper) = scraper(config, &parts)? {
@@ -167,32 +172,6 @@ async fn serve(
         (End::Fatal(error), _) => Err(Failure::Operation(anyhow!("{error}"))),
         (End::Signal(_), finished) => finished.map_err(Failure::Operation),
     }
-}
-
-fn start_collector(
-    config: &Config,
-    parts: &Parts,
-    threads: &mut Threads,
-    fatal: &mpsc::Sender<String>,
-) -> Result<Option<threads::Stop>, Failure> {
-    if !config.collector.enabled {
-        return Ok(None);
-    }
-    let observer = StoreObserver::new(Arc::clone(&parts.store));
-    let collector = HostCollector::new(
-        HostCollectorConfig::default(),
-        Arc::clone(&parts.fs),
-        Arc::clone(&parts.clock),
-        Arc::clone(&parts.store) as _,
-        vec![Arc::new(observer)],
-    );
-    let interval = Duration::from_millis(config.collector.interval_ms);
-    let stop = threads::every("collector", interval, threads, fatal, move || {
-        if let Err(error) = collector.sample() {
-            tracing::debug!(error = %error, "collected samples were not stored");
-        }
-    })?;
-    Ok(Some(stop))
 }
 
 fn scraper(config: &Config, parts: &Parts) -> Result<Option<Scraper>, Failure> {

@@ -188,6 +188,36 @@ pub(super) struct Job {
 }
 
 impl Job {
+    /// Returns the job of what this program says about itself: nothing is fetched, nothing relabelled.
+    pub(super) fn own(job_name: &str) -> Self {
+        let config = ScrapeConfig {
+            job_name: job_name.to_owned(),
+            scrape_interval: None,
+            scrape_timeout: None,
+            metrics_path: default_path(),
+            scheme: default_scheme(),
+            params: BTreeMap::new(),
+            honor_labels: false,
+            honor_timestamps: false,
+            static_configs: Vec::new(),
+            file_sd_configs: Vec::new(),
+            relabel_configs: Vec::new(),
+            metric_relabel_configs: Vec::new(),
+            sample_limit: 0,
+            basic_auth: None,
+            authorization: None,
+        };
+        Self {
+            config,
+            interval: Duration::ZERO,
+            timeout: Duration::ZERO,
+            body_bytes_max: 0,
+            relabel: Relabel::default(),
+            metric_relabel: Relabel::default(),
+            authorization: None,
+        }
+    }
+
     pub(super) fn check(
         config: ScrapeConfig,
         defaults: &ScrapeDefaults,

@@ -1,0 +1,93 @@
+//! The registry over real parts.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use model::Timestamp;
+use platform::{Fs, MeteredFs, SimClock, SimFs, SimRng, SystemFs};
+use tsdb::{Store, StoreConfig, Stores};
+
+use super::*;
+
+fn telemetry() -> Arc<Telemetry> {
+    let clock: Arc<dyn Clock> = Arc::new(SimClock::new(Timestamp::from_millis(1_000)));
+    let disk = MeteredFs::new(SimFs::new(), Arc::clone(&clock));
+    let file_stats = disk.stats();
+    let (store, _) = Store::open(
+        disk as Arc<dyn Fs>,
+        Arc::clone(&clock),
+        SimRng::new(1),
+        Path::new("/data/metrics"),
+        StoreConfig::default(),
+    )
+    .expect("a store");
+    let stores = Stores::new();
+    stores.add(model::TenantId::default_tenant(), store);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    Telemetry::new(
+        Arc::clone(&clock),
+        ProcessCollector::new(SystemFs::new()),
+        vec![
+            Box::new(RuntimeCollector::new(runtime.handle().clone())),
+            Box::new(FilesCollector::new(file_stats)),
+            Box::new(StoresCollector::new(clock, stores)),
+        ],
+    )
+}
+
+/// Returns the names of all families of a page.
+fn families(page: &str) -> Vec<&str> {
+    let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    types.filter_map(|line| line.split(' ').next()).collect()
+}
+
+#[test]
+fn both_formats_are_read_by_our_own_parser_and_say_the_same() {
+    use ingest::{Entry, ExpositionFormat, parse_exposition};
+    let telemetry = telemetry();
+    let samples = |page: &str, format| {
+        let read = parse_exposition(page, format).map(|entry| entry.expect("valid"));
+        let samples = read.filter_map(|entry| match entry {
+            Entry::Sample(sample) => Some(format!("{:?} {}", sample.series.labels(), sample.value)),
+            _ => None,
+        });
+        samples.collect::<Vec<_>>()
+    };
+    let open_metrics = samples(&telemetry.open_metrics(), ExpositionFormat::OpenMetrics);
+    assert!(open_metrics.len() > 100, "{open_metrics:?}");
+    assert_eq!(open_metrics, samples(&telemetry.plain(), ExpositionFormat::Prometheus));
+}
+
+#[test]
+fn no_family_is_said_twice_and_each_help_is_a_sentence() {
+    let page = telemetry().plain();
+    let names = families(&page);
+    assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+    for line in page.lines().filter(|line| line.starts_with("# HELP ")) {
+        assert!(line.ends_with('.') && !line.contains(['"', '\\']), "{line}");
+    }
+}
+
+#[test]
+fn what_the_page_and_dashboards_stand_on_is_there() {
+    let page = telemetry().plain();
+    for series in [
+        "tinyobs_build_info{version=",
+        "tinyobs_head_series{tenant=\"default\"} 0",
+        "tinyobs_samples_appended_total{tenant=\"default\"} 0",
+        "tinyobs_samples_rejected_total{reason=\"too_old\",tenant=\"default\"} 0",
+        "tinyobs_storage_operations_total{operation=\"sync_dir\"} ",
+        "tinyobs_storage_operation_duration_seconds_bucket{le=\"0.0001\",operation=\"read\"} ",
+        "tinyobs_journal_commit_records_bucket{le=\"+Inf\"} 0",
+        "process_resident_memory_bytes ",
+    ] {
+        assert!(page.contains(series), "{series} in\n{}", page);
+    }
+}
+
+#[test]
+fn a_page_is_made_once_for_all_who_ask_at_the_same_time() {
+    let telemetry = telemetry();
+    let (first, second) = (telemetry.open_metrics(), telemetry.open_metrics());
+    assert!(Arc::ptr_eq(&first, &second));
+}
