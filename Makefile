@@ -31,6 +31,11 @@ test: ## Check everything: format, lints, unit, integration and browser tests
 lint: web/node_modules/.package-lock.json ## Check format, lints, dependencies and documents only
 	@scripts/lint.sh
 
+.PHONY: generate
+generate: ## Write the files that are made from the code: docs/openapi.json
+	@cargo run --quiet --locked -p api --example openapi > docs/openapi.json.new
+	@mv docs/openapi.json.new docs/openapi.json
+
 .PHONY: bench
 bench: build ## Measure TinyObs beside VictoriaMetrics and Prometheus (needs their Debian packages)
 	@scripts/install.sh bench

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt as _;
 use ingest::{Compression, DecompressError, decompress};
+use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::failure::{Failure, Kind};
@@ -17,6 +18,19 @@ use crate::parts::App;
 /// Returns an answer of JSON.
 pub(crate) fn json_response(status: StatusCode, json: Json) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], json.into_bytes()).into_response()
+}
+
+/// Returns an answer of JSON with the newline that our own routes end with.
+pub(crate) fn json_of(status: StatusCode, value: &impl Serialize) -> Response {
+    let mut json = match serde_json::to_vec(value) {
+        Ok(json) => json,
+        Err(error) => {
+            tracing::error!(error = %error, "answer could not be written");
+            return Failure::new(Kind::Internal, "the answer could not be written").native();
+        }
+    };
+    json.push(b'\n');
+    (status, [(header::CONTENT_TYPE, "application/json")], json).into_response()
 }
 
 /// A body, with its share of the memory for bodies; given back when dropped.

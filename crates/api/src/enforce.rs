@@ -17,6 +17,10 @@ use crate::parts::App;
 /// Names another tenant than the own one, for those who may.
 const TENANT_HEADER: &str = "x-scope-orgid";
 
+/// Who sends a request to an endpoint that is open to everybody, where it is known.
+#[derive(Clone, Debug)]
+pub(crate) struct Visitor(pub(crate) Arc<Principal>);
+
 /// Runs the handler behind `rule`, or refuses.
 pub(crate) async fn enforce(
     app: Arc<App>,
@@ -25,7 +29,12 @@ pub(crate) async fn enforce(
     next: Next,
 ) -> Response {
     match admit(&app, rule, request.headers()) {
-        Ok(None) => {}
+        Ok(None) => {
+            // Whoever is not known is served all the same.
+            if let Ok(principal) = app.identity.of(request.headers()) {
+                request.extensions_mut().insert(Visitor(principal));
+            }
+        }
         Ok(Some(caller)) => {
             request.extensions_mut().insert(caller);
         }

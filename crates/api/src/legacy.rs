@@ -5,6 +5,7 @@ mod latest;
 
 mod promql;
 mod samples;
+mod schema;
 mod status;
 
 pub(crate) use latest::write_latest;
@@ -19,30 +20,76 @@ use crate::caller::Caller;
 use crate::endpoint::{Access, Class, Endpoint, Verb};
 use crate::failure::Failure;
 use crate::json::Json;
+use crate::openapi::{Description, Kind};
 use crate::params::Params;
 use crate::time::{format_rfc3339, parse_time};
 
 use self::ingest::ingest;
 use self::promql::{execute, instant};
 use self::samples::{range, samples};
-use self::status::{cardinality, health, metrics_list, stats, storage};
+use self::schema::{
+    CardinalityAnswer, ExecuteAnswer, ExecuteRequest, IngestAnswer, IngestRequest, MetricsAnswer,
+    PointsAnswer, SamplesAnswer, StatsAnswer, StorageAnswer,
+};
+use self::status::{cardinality, metrics_list, stats, storage};
 
 /// Returns the endpoints below `/v1` that TinyObs has always had.
 pub(crate) fn endpoints() -> Vec<Endpoint> {
     let read = (Access::Needs(Permission::MetricsRead), Class::Query);
     let write = (Access::Needs(Permission::MetricsWrite), Class::Write);
     vec![
-        Endpoint::new(Verb::Post, "/v1/ingest", write, ingest),
-        Endpoint::new(Verb::Get, "/v1/query", read, samples),
-        Endpoint::new(Verb::Get, "/v1/query/range", read, range),
-        Endpoint::new(Verb::Post, "/v1/query/execute", read, execute),
-        Endpoint::get_or_form("/v1/query/instant", read, instant),
-        Endpoint::new(Verb::Get, "/v1/metrics/list", read, metrics_list),
-        Endpoint::new(Verb::Get, "/v1/stats", read, stats),
-        Endpoint::new(Verb::Get, "/v1/cardinality", read, cardinality),
-        Endpoint::new(Verb::Get, "/v1/storage", read, storage),
-        Endpoint::new(Verb::Get, "/v1/health", (Access::Public, Class::Probe), health),
+        Endpoint::new(Verb::Post, "/v1/ingest", write, ingest).describe(
+            about("Store samples")
+                .details("All are stored, or none.")
+                .takes::<IngestRequest>()
+                .answers::<IngestAnswer>("They are on stable storage."),
+        ),
+        Endpoint::new(Verb::Get, "/v1/query", read, samples).describe(
+            span_of(about("List samples as they were sent"))
+                .query("metric", Kind::Text, "Only this metric.")
+                .answers::<SamplesAnswer>("The samples, within the bounds inclusive."),
+        ),
+        Endpoint::new(Verb::Get, "/v1/query/range", read, range).describe(
+            span_of(about("List the points of a metric's series"))
+                .required("metric", Kind::Text, "The metric.")
+                .query("maxPoints", Kind::Integer, "1 to 5000 points per series; 1000 by default.")
+                .answers::<PointsAnswer>("The points; means where there are too many."),
+        ),
+        Endpoint::new(Verb::Post, "/v1/query/execute", read, execute).describe(
+            about("Evaluate a query over a range")
+                .takes::<ExecuteRequest>()
+                .answers::<ExecuteAnswer>("The result."),
+        ),
+        Endpoint::get_or_form("/v1/query/instant", read, instant).describe(
+            about("Evaluate a query at one time")
+                .required("query", Kind::Text, "PromQL.")
+                .query("time", Kind::Text, TIME)
+                .answers::<ExecuteAnswer>("The result."),
+        ),
+        Endpoint::new(Verb::Get, "/v1/metrics/list", read, metrics_list).describe(
+            about("List the metrics of the last 24 hours").answers::<MetricsAnswer>("Their names."),
+        ),
+        Endpoint::new(Verb::Get, "/v1/stats", read, stats)
+            .describe(about("Tell sizes and counts").answers::<StatsAnswer>("Sizes and counts.")),
+        Endpoint::new(Verb::Get, "/v1/cardinality", read, cardinality).describe(
+            about("Tell how many series there are and may be")
+                .answers::<CardinalityAnswer>("Numbers of series."),
+        ),
+        Endpoint::new(Verb::Get, "/v1/storage", read, storage)
+            .describe(about("Tell the disk space in use").answers::<StorageAnswer>("Bytes.")),
     ]
+}
+
+const TIME: &str = "RFC 3339 or Unix seconds; now by default.";
+
+fn about(summary: &'static str) -> Description {
+    Description::new("metrics", summary)
+}
+
+fn span_of(description: Description) -> Description {
+    description
+        .query("start", Kind::Text, "RFC 3339 or Unix seconds; an hour ago by default.")
+        .query("end", Kind::Text, TIME)
 }
 
 const HOUR_MS: i64 = 3_600_000;

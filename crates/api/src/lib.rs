@@ -22,17 +22,20 @@ mod page;
 mod params;
 mod parts;
 mod prometheus;
+mod reference;
 mod remote_write;
 mod routes;
 mod serve;
 mod socket;
+mod status;
 mod time;
 mod write;
 
 pub use identity::Identity;
 pub use parts::{ApiLimits, ApiParts};
-pub use routes::router;
+pub use routes::{openapi_json, router};
 pub use serve::{ServeError, ServeLimits, serve};
+pub use status::HealthCheck;
 
 #[cfg(test)]
 mod tests;

@@ -20,6 +20,7 @@ use crate::endpoint::{Access, Class, Endpoint, Verb};
 use crate::failure::{Failure, NativeFailure};
 use crate::gate;
 use crate::legacy::write_latest;
+use crate::openapi::Description;
 
 /// How often the newest samples are sent.
 const UPDATE_INTERVAL: Duration = Duration::from_secs(5);
@@ -52,7 +53,10 @@ impl Default for Snapshot {
 /// Returns the endpoint of live updates.
 pub(crate) fn endpoints() -> Vec<Endpoint> {
     let rule = (Access::Needs(Permission::MetricsRead), Class::Live);
-    vec![Endpoint::new(Verb::Get, "/v1/ws", rule, connect)]
+    let description = Description::new("metrics", "Follow the newest samples over WebSocket")
+        .details("docs/live-updates.md describes the messages.")
+        .answers_nothing(101, "The connection is a WebSocket now.");
+    vec![Endpoint::new(Verb::Get, "/v1/ws", rule, connect).describe(description)]
 }
 
 /// Begins live updates.

@@ -1,5 +1,11 @@
 //! Describes the endpoints as an OpenAPI 3.1 document.
 
+mod document;
+
+#[cfg(test)]
+pub(crate) use document::TAGS;
+pub(crate) use document::document;
+
 use utoipa::openapi::schema::{Object, Type};
 use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};

@@ -14,6 +14,7 @@ use crate::body;
 use crate::caller::Caller;
 use crate::endpoint::{Access, Class, Endpoint, Family, Verb};
 use crate::failure::{Failure, Kind};
+use crate::openapi::Description;
 use crate::write;
 
 /// What became of a request.
@@ -26,10 +27,17 @@ struct Stored {
 /// Returns the endpoints of OTLP: where Prometheus has it, and where exporters look for it.
 pub(crate) fn endpoints() -> Vec<Endpoint> {
     let write_rule = (Access::Needs(Permission::MetricsWrite), Class::Write);
+    let description = || {
+        Description::new("metrics", "Store what an OpenTelemetry exporter sends")
+            .details("What could not be stored is counted in the answer's partial success.")
+            .takes_media("application/x-protobuf")
+            .takes_media("application/json")
+            .answers_media(200, "application/json", "What could be stored is on stable storage.")
+    };
+    let otlp = |path| Endpoint::new(Verb::Post, path, write_rule, metrics).family(Family::Native);
     vec![
-        Endpoint::new(Verb::Post, "/api/v1/otlp/v1/metrics", write_rule, metrics)
-            .family(Family::Native),
-        Endpoint::new(Verb::Post, "/v1/metrics", write_rule, metrics),
+        otlp("/api/v1/otlp/v1/metrics").describe(description()),
+        otlp("/v1/metrics").describe(description()),
     ]
 }
 

@@ -26,7 +26,7 @@ struct Dist;
 /// What is served when no page was built.
 const PLACEHOLDER: &str = include_str!("page/placeholder.html");
 /// What stands for the nonce in the page.
-const NONCE: &str = "__CSP_NONCE__";
+pub(crate) const NONCE: &str = "__CSP_NONCE__";
 
 /// Returns the answer to a request for a file or view of the page; `None` when there is none.
 pub(crate) fn serve(app: &Arc<App>, method: &Method, path: &str) -> Option<Response> {
@@ -57,14 +57,19 @@ pub(crate) fn serve(app: &Arc<App>, method: &Method, path: &str) -> Option<Respo
 }
 
 fn index(app: &Arc<App>) -> Response {
+    let page = (app.assets)("index.html");
+    with_nonce(app, &page.as_deref().map_or(PLACEHOLDER.into(), String::from_utf8_lossy))
+}
+
+/// Returns the answer with a page whose inline styles carry [`NONCE`].
+pub(crate) fn with_nonce(app: &Arc<App>, page: &str) -> Response {
     let mut random = [0; 16];
     app.rng.fill(&mut random);
     let nonce = STANDARD.encode(random);
-    let page = (app.assets)("index.html");
-    let page = page.as_deref().map_or(PLACEHOLDER.into(), String::from_utf8_lossy);
     let policy = format!(
-        "default-src 'self'; style-src 'self' 'nonce-{nonce}'; img-src 'self'; object-src 'none'; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self' 'nonce-{nonce}'; img-src 'self'; \
+         font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'"
     );
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),

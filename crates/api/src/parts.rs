@@ -15,6 +15,8 @@ use crate::caller::Tenant;
 use crate::gate::Gate;
 use crate::identity::Identity;
 use crate::page::Assets;
+use crate::reference::Reference;
+use crate::status::{Health, HealthCheck};
 
 /// What the routes serve.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub struct ApiParts {
     pub clock: Arc<dyn Clock>,
     /// Makes the nonces of the page's policy.
     pub rng: Arc<dyn Rng>,
+    /// What belongs to the health of the program beside the stores.
+    pub checks: Vec<Arc<dyn HealthCheck>>,
     /// What is allowed.
     pub limits: ApiLimits,
     /// Whether there is no login because only this machine can ask. Then requests for host names that others may own
@@ -97,14 +101,26 @@ pub(crate) struct App {
     pub(crate) bodies: Arc<Semaphore>,
     pub(crate) live: Arc<Semaphore>,
     pub(crate) assets: Assets,
+    pub(crate) reference: Reference,
+    pub(crate) checks: Vec<Arc<dyn HealthCheck>>,
+    pub(crate) health: Health,
     /// Those that were asked for. Never held across an await.
     tenants: RwLock<BTreeMap<TenantId, Arc<Tenant>>>,
 }
 
 impl App {
-    pub(crate) fn new(parts: ApiParts, assets: Assets) -> Self {
-        let ApiParts { stores, identity, engine, clock, rng, limits, local_only: _, shutdown } =
-            parts;
+    pub(crate) fn new(parts: ApiParts, assets: Assets, reference: Reference) -> Self {
+        let ApiParts {
+            stores,
+            identity,
+            engine,
+            clock,
+            rng,
+            checks,
+            limits,
+            local_only: _,
+            shutdown,
+        } = parts;
         Self {
             started: clock.monotonic(),
             queries: Gate::new(limits.queries_concurrent_max, limits.queries_waiting_max),
@@ -120,6 +136,9 @@ impl App {
             limits,
             shutdown,
             assets,
+            reference,
+            checks,
+            health: Health::default(),
         }
     }
 

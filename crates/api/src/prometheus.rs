@@ -2,6 +2,7 @@
 
 mod names;
 mod query;
+mod schema;
 mod status;
 
 use access::Permission;
@@ -9,30 +10,85 @@ use axum::response::Response;
 use http::StatusCode;
 
 use crate::body::json_response;
-use crate::endpoint::{Access, Class, Endpoint, Family, Verb};
+use crate::endpoint::{Access, Class, Endpoint, Verb};
 use crate::json::Json;
+use crate::openapi::{Description, Kind};
 
 use self::names::{label_values, labels, metadata, series};
 use self::query::{format, query, query_range};
-use self::status::{build_info, healthy, ready};
+use self::schema::{
+    BuildInfoAnswer, MetadataAnswer, NamesAnswer, QueryAnswer, SeriesAnswer, TextAnswer,
+};
+use self::status::build_info;
 
 const READ: (Access, Class) = (Access::Needs(Permission::MetricsRead), Class::Query);
 
 /// Returns the endpoints of the Prometheus HTTP API.
 pub(crate) fn endpoints() -> Vec<Endpoint> {
-    let probe = (Access::Public, Class::Probe);
     vec![
-        Endpoint::get_or_form("/api/v1/query", READ, query),
-        Endpoint::get_or_form("/api/v1/query_range", READ, query_range),
-        Endpoint::get_or_form("/api/v1/series", READ, series),
-        Endpoint::get_or_form("/api/v1/labels", READ, labels),
-        Endpoint::new(Verb::Get, "/api/v1/label/{name}/values", READ, label_values),
-        Endpoint::new(Verb::Get, "/api/v1/metadata", READ, metadata),
-        Endpoint::get_or_form("/api/v1/format_query", READ, format),
-        Endpoint::new(Verb::Get, "/api/v1/status/buildinfo", READ, build_info),
-        Endpoint::new(Verb::Get, "/-/healthy", probe, healthy).family(Family::Plain),
-        Endpoint::new(Verb::Get, "/-/ready", probe, ready).family(Family::Plain),
+        Endpoint::get_or_form("/api/v1/query", READ, query).describe(
+            about("Evaluate a query at one time")
+                .required("query", Kind::Text, "PromQL.")
+                .query("time", Kind::Text, "RFC 3339 or Unix seconds; now by default.")
+                .query("timeout", Kind::Text, TIMEOUT)
+                .query("limit", Kind::Integer, LIMIT)
+                .answers::<QueryAnswer>("The result."),
+        ),
+        Endpoint::get_or_form("/api/v1/query_range", READ, query_range).describe(
+            about("Evaluate a query at the steps of a range")
+                .required("query", Kind::Text, "PromQL.")
+                .required("start", Kind::Text, "First step, RFC 3339 or Unix seconds.")
+                .required("end", Kind::Text, "Last step, inclusive.")
+                .required("step", Kind::Text, "Seconds or a duration such as `15s`.")
+                .query("timeout", Kind::Text, TIMEOUT)
+                .query("limit", Kind::Integer, LIMIT)
+                .answers::<QueryAnswer>("The result, a matrix."),
+        ),
+        Endpoint::get_or_form("/api/v1/series", READ, series).describe(
+            span(about("List series"))
+                .required("match[]", Kind::Texts, "Selectors, at most 100.")
+                .answers::<SeriesAnswer>("The series that match any selector."),
+        ),
+        Endpoint::get_or_form("/api/v1/labels", READ, labels).describe(
+            span(about("List names of labels"))
+                .query("match[]", Kind::Texts, "Selectors, at most 100.")
+                .answers::<NamesAnswer>("The names."),
+        ),
+        Endpoint::new(Verb::Get, "/api/v1/label/{name}/values", READ, label_values).describe(
+            span(about("List values of a label"))
+                .path("name", "The label; `U__…` for names with other characters.")
+                .query("match[]", Kind::Texts, "Selectors, at most 100.")
+                .answers::<NamesAnswer>("The values."),
+        ),
+        Endpoint::new(Verb::Get, "/api/v1/metadata", READ, metadata).describe(
+            about("Tell types, help texts and units of metrics")
+                .query("metric", Kind::Text, "Only this metric.")
+                .query("limit", Kind::Integer, "Most metrics.")
+                .query("limit_per_metric", Kind::Integer, "Accepted; there is one each.")
+                .answers::<MetadataAnswer>("The descriptions by metric."),
+        ),
+        Endpoint::get_or_form("/api/v1/format_query", READ, format).describe(
+            about("Write a query as it is usually written")
+                .required("query", Kind::Text, "PromQL.")
+                .answers::<TextAnswer>("The query."),
+        ),
+        Endpoint::new(Verb::Get, "/api/v1/status/buildinfo", READ, build_info)
+            .describe(about("Tell the version").answers::<BuildInfoAnswer>("The version.")),
     ]
+}
+
+const TIMEOUT: &str = "A shorter time limit than the server's, such as `5s`.";
+const LIMIT: &str = "Most series in the answer; 0 for all.";
+
+fn about(summary: &'static str) -> Description {
+    Description::new("prometheus", summary)
+}
+
+fn span(description: Description) -> Description {
+    description
+        .query("start", Kind::Text, "Only what has samples since then.")
+        .query("end", Kind::Text, "Only what has samples until then.")
+        .query("limit", Kind::Integer, LIMIT)
 }
 
 /// Returns the answer around `data`, with warnings and remarks.

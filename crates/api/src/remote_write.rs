@@ -15,6 +15,7 @@ use crate::body;
 use crate::caller::Caller;
 use crate::endpoint::{Access, Class, Endpoint, Family, Verb};
 use crate::failure::{Failure, Kind, PlainFailure};
+use crate::openapi::Description;
 use crate::write;
 
 /// A version of the protocol.
@@ -33,7 +34,12 @@ struct Written {
 /// Returns the endpoint of remote write.
 pub(crate) fn endpoints() -> Vec<Endpoint> {
     let write_rule = (Access::Needs(Permission::MetricsWrite), Class::Write);
-    vec![Endpoint::new(Verb::Post, "/api/v1/write", write_rule, write).family(Family::Plain)]
+    let description = Description::new("prometheus", "Store what remote write sends")
+        .details("Versions 1.0 and 2.0, compressed with snappy.")
+        .takes_media("application/x-protobuf")
+        .answers_nothing(204, "Everything is on stable storage.");
+    let write = Endpoint::new(Verb::Post, "/api/v1/write", write_rule, write);
+    vec![write.family(Family::Plain).describe(description)]
 }
 
 /// Stores what a sender sends.

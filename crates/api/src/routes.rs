@@ -11,18 +11,28 @@ use crate::endpoint::{Endpoint, Family};
 use crate::failure::{Failure, Kind};
 use crate::page::Assets;
 use crate::parts::{ApiParts, App};
-use crate::{enforce, guard, legacy, live, otlp, page, prometheus, remote_write};
+use crate::reference::Reference;
+use crate::{
+    enforce, guard, legacy, live, otlp, page, prometheus, reference, remote_write, status,
+};
 
 /// Returns the routes over `parts`.
 pub fn router(parts: ApiParts) -> Router {
     router_with(parts, page::EMBEDDED)
 }
 
+/// Returns the OpenAPI document of all routes, as text that ends with a newline.
+#[must_use]
+pub fn openapi_json() -> String {
+    reference::openapi_json(&endpoints())
+}
+
 pub(crate) fn router_with(parts: ApiParts, assets: Assets) -> Router {
     let local_only = parts.local_only;
-    let app = Arc::new(App::new(parts, assets));
+    let endpoints = endpoints();
+    let app = Arc::new(App::new(parts, assets, Reference::of(&endpoints)));
     let mut routes = Router::new();
-    for Endpoint { rule, handler, .. } in endpoints() {
+    for Endpoint { rule, handler, .. } in endpoints {
         let guarded = Arc::clone(&app);
         let check = from_fn(move |request, next| {
             enforce::enforce(Arc::clone(&guarded), rule, request, next)
@@ -42,6 +52,8 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(otlp::endpoints());
     endpoints.extend(legacy::endpoints());
     endpoints.extend(live::endpoints());
+    endpoints.extend(status::endpoints());
+    endpoints.extend(reference::endpoints());
     endpoints
 }
 

@@ -65,6 +65,7 @@ impl Server {
                 engine: Engine::new(EngineConfig::default()),
                 clock: Arc::new(Arc::clone(&clock)) as Arc<dyn Clock>,
                 rng: SimRng::new(2),
+                checks: Vec::new(),
                 limits,
                 local_only: true,
                 shutdown,

@@ -38,6 +38,7 @@ pub(crate) fn start_http(
         engine: engine(config),
         clock: Arc::clone(&parts.clock),
         rng: Arc::clone(&parts.rng) as Arc<dyn Rng>,
+        checks: Vec::new(),
         limits: limits(config),
         local_only: config.server.auth == AuthMode::Local,
         shutdown: stopped.clone(),

@@ -1,20 +1,15 @@
 //! What there is and how it is.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
-use http::StatusCode;
 use model::{METRIC_NAME, SeriesSource as _, TimeRange, Timestamp};
 
 use super::{HOUR_MS, respond};
-use crate::body::json_response;
 use crate::caller::Caller;
 use crate::failure::NativeFailure;
 use crate::gate;
 use crate::json::Json;
-use crate::parts::App;
-use crate::time::{format_go_duration, format_rfc3339};
+use crate::time::format_rfc3339;
 
 /// What clients know as "no time".
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
@@ -93,48 +88,4 @@ pub(crate) async fn storage(caller: Caller, _request: Request) -> Result<Respons
         Ok(respond(json))
     });
     Ok(response.await?)
-}
-
-/// Tells whether something is wrong, and what. Needs no place among the queries: it is to answer when they are many.
-pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
-    let mut problems = Vec::new();
-    let mut failed = None;
-    for (tenant, store) in app.stores.all() {
-        let health = store.health();
-        let mut say = |problem: String| problems.push(format!("{tenant}: {problem}"));
-        if let Some(reason) = health.read_only {
-            say(format!("store is read-only: {reason}"));
-        }
-        for file in &health.quarantined {
-            say(format!("damaged file was set aside: {file}"));
-        }
-        if let Some(error) = health.last_maintenance_error {
-            say(format!("maintenance failed: {error}"));
-            failed.get_or_insert(error);
-        }
-    }
-
-    let uptime = app.clock.monotonic().saturating_sub(app.started);
-    let healthy = problems.is_empty();
-    let mut json = Json::new();
-    json.raw(r#"{"status":"#);
-    json.string(if healthy { "healthy" } else { "degraded" });
-    json.raw(r#","version":"#);
-    json.string(env!("CARGO_PKG_VERSION"));
-    json.raw(r#","uptime":"#);
-    json.string(&format_go_duration(uptime));
-    json.raw(r#","compaction":{"healthy":"#);
-    json.display(failed.is_none());
-    if let Some(error) = &failed {
-        json.raw(r#","last_error":"#);
-        json.string(error);
-    }
-    json.raw("}");
-    if !healthy {
-        json.raw(r#","problems":"#);
-        json.strings(problems.iter().map(String::as_str));
-    }
-    json.raw("}\n");
-    let status = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    json_response(status, json)
 }

@@ -95,7 +95,7 @@ async fn old_routes_keep_their_shapes() {
         ),
         (
             "/v1/health",
-            r#"{"status":"healthy","version":"0.1.0","uptime":"0s","compaction":{"healthy":true}}"#,
+            r#"{"status":"healthy","version":"0.1.0","uptime":"0s","compaction":{"healthy":true},"checks":{"cardinality":"ok","storage":"ok"}}"#,
         ),
     ] {
         server.check(get(uri), 200, &format!("{expected}\n")).await;
@@ -118,13 +118,13 @@ async fn a_full_disk_makes_health_red_and_is_told_to_writers() {
     server
         .check_contains(get("/v1/health"), 503, r#""problems":["default: store is read-only: "#)
         .await;
-    server.check_contains(get("/-/ready"), 503, "is read-only").await;
+    server.check_contains(get("/-/ready"), 503, "the storage takes no writes").await;
 }
 
 #[tokio::test]
 async fn head_is_answered_like_get_without_a_body() {
     let server = Server::new();
-    for uri in ["/v1/health", "/", "/api/v1/labels"] {
+    for uri in ["/v1/health", "/health", "/ready", "/healthz", "/", "/api/v1/labels"] {
         let request = Request::head(uri).body(Body::empty()).expect("a request");
         let (status, headers, body) = server.send(request).await;
         assert_eq!((status.as_u16(), body.len()), (200, 0), "{uri}");
