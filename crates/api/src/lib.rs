@@ -29,13 +29,18 @@ mod serve;
 mod socket;
 mod status;
 mod time;
+mod tls;
 mod write;
 
 pub use identity::Identity;
 pub use parts::{ApiLimits, ApiParts};
 pub use routes::{openapi_json, router};
-pub use serve::{ServeError, ServeLimits, serve};
+pub use serve::{
+    ClientCertificate, ConnectionInfo, ServeCounts, ServeError, ServeLimits, ServeStats, Transport,
+    serve,
+};
 pub use status::HealthCheck;
+pub use tls::{ClientAuth, Reload, Tls, TlsError, TlsSettings, TlsStatus, TlsVersion};
 
 #[cfg(test)]
 mod tests;

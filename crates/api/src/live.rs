@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access::Permission;
-use axum::extract::Request;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::{Extension, Request};
 use axum::response::Response;
 use futures_util::StreamExt as _;
 use parking_lot::Mutex;
@@ -21,6 +21,7 @@ use crate::failure::{Failure, NativeFailure};
 use crate::gate;
 use crate::legacy::write_latest;
 use crate::openapi::Description;
+use crate::serve::Upgrades;
 
 /// How often the newest samples are sent.
 const UPDATE_INTERVAL: Duration = Duration::from_secs(5);
@@ -63,10 +64,14 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
 pub(crate) async fn connect(
     caller: Caller,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    upgrades: Option<Extension<Upgrades>>,
     _request: Request,
 ) -> Result<Response, NativeFailure> {
-    let upgrade = upgrade
-        .map_err(|_| Failure::bad_data("live updates need a WebSocket: send Upgrade: websocket"))?;
+    // Whoever can upgrade came over a socket.
+    let (Ok(upgrade), Some(Extension(upgrades))) = (upgrade, upgrades) else {
+        let message = "live updates need a WebSocket: send Upgrade: websocket";
+        return Err(Failure::bad_data(message).into());
+    };
     let place = Arc::clone(&caller.app.live)
         .try_acquire_owned()
         .map_err(|_| Failure::overloaded("too many live connections; try again later"))?;
@@ -74,10 +79,12 @@ pub(crate) async fn connect(
         .max_message_size(MESSAGE_BYTES_MAX)
         .max_frame_size(MESSAGE_BYTES_MAX)
         .max_write_buffer_size(WAITING_BYTES_MAX);
-    Ok(upgrade.on_upgrade(move |socket| async move {
-        let connection = Connection::new(caller);
-        connection.run(socket).await;
-        drop(place);
+    // The accept loop owns the connection from here on.
+    Ok(upgrade.on_upgrade(move |socket| {
+        upgrades.hand_over(async move {
+            Connection::new(caller).run(socket).await;
+            drop(place);
+        })
     }))
 }
 

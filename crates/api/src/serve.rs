@@ -5,24 +5,47 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use platform::{Clock, Tasks};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
 
-use crate::socket::Socket;
+mod activity;
+mod connection;
+mod info;
+mod places;
+mod stats;
+mod timer;
+mod upgrades;
+
+pub use info::{ClientCertificate, ConnectionInfo};
+pub use stats::{ServeCounts, ServeStats};
+pub(crate) use upgrades::Upgrades;
+
+use connection::Connection;
+use places::Places;
+use upgrades::Upgraded;
+
+use crate::tls::Tls;
 
 /// What is allowed on the socket.
 #[derive(Clone, Debug)]
 pub struct ServeLimits {
     /// Most connections at a time; further ones wait to be accepted.
     pub connections_max: usize,
-    /// How long the first byte of a connection may take.
+    /// Most connections at a time from one IPv4 address or IPv6 network (/64); further ones are closed at once.
+    pub connections_per_address_max: usize,
+    /// How long the first bytes of a connection may take, those that tell what it speaks.
     pub first_byte_timeout: Duration,
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Duration,
     /// How long the head of a request may take; also how long a connection may be idle.
     pub header_timeout: Duration,
+    /// Longest head of a request, in bytes; at least 8 KiB.
+    pub header_bytes_max: usize,
+    /// Most header fields of an HTTP/1.1 request; those of HTTP/2 are bounded by their bytes.
+    pub headers_max: usize,
+    /// Most requests at a time on one HTTP/2 connection.
+    pub streams_max: u32,
     /// How long a client may leave an answer unread.
     pub write_timeout: Duration,
     /// How long requests may take to finish once the program stops.
@@ -33,11 +56,37 @@ impl Default for ServeLimits {
     fn default() -> Self {
         Self {
             connections_max: 1024,
+            connections_per_address_max: 256,
             first_byte_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(30),
+            header_bytes_max: 64 << 10,
+            headers_max: 100,
+            streams_max: 64,
             write_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(5),
         }
+    }
+}
+
+/// How the routes are put on a socket.
+#[derive(Clone, Debug)]
+pub struct Transport {
+    /// What is allowed.
+    pub limits: ServeLimits,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What happens is counted here.
+    pub stats: Arc<ServeStats>,
+    /// The certificate; without one, connections are not encrypted.
+    pub tls: Option<Arc<Tls>>,
+}
+
+impl Transport {
+    /// Returns a transport without encryption.
+    #[must_use]
+    pub fn new(limits: ServeLimits, clock: Arc<dyn Clock>) -> Self {
+        Self { limits, clock, stats: Arc::default(), tls: None }
     }
 }
 
@@ -51,11 +100,26 @@ pub enum ServeError {
 
 /// How long to wait when the machine has no file handles left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Most upgraded connections that wait for the accept loop to take them over.
+const HANDED_OVER_MAX: usize = 16;
+
+/// What all connections share.
+struct Serving {
+    router: Router,
+    limits: ServeLimits,
+    clock: Arc<dyn Clock>,
+    stats: Arc<ServeStats>,
+    tls: Option<Arc<Tls>>,
+    upgraded: mpsc::Sender<Upgraded>,
+}
 
 /// Serves `router` on `listener` until `shutdown` becomes true, or its sender is gone.
 ///
-/// Then nothing is accepted any more, requests that have begun are answered, and what is not done within
-/// [`ServeLimits::drain_timeout`] is cut off. HTTP/1.1 and WebSocket.
+/// HTTP/1.1 with upgrades to WebSocket, and HTTP/2, which a client asks for in the TLS handshake or, without TLS, by its
+/// first bytes. Every request finds a [`ConnectionInfo`] among its extensions.
+///
+/// Once told to stop nothing is accepted any more, requests that have begun are answered, upgraded connections may say
+/// goodbye, and what is not done within [`ServeLimits::drain_timeout`] is cut off.
 ///
 /// # Errors
 ///
@@ -63,27 +127,31 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    limits: ServeLimits,
-    clock: Arc<dyn Clock>,
+    transport: Transport,
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
+    let Transport { limits, clock, stats, tls } = transport;
+    let (upgraded, mut handed_over) = mpsc::channel(HANDED_OVER_MAX);
+    let places = Places::new(limits.connections_per_address_max, Arc::clone(&stats));
+    let serving = Arc::new(Serving { router, limits, clock, stats, tls, upgraded });
+    let clock = Arc::clone(&serving.clock);
     let mut connections = Tasks::new();
     loop {
-        let room = connections.len() < limits.connections_max;
+        let room = connections.len() < serving.limits.connections_max;
         tokio::select! {
             biased;
             () = stopped(&mut shutdown) => break,
-            Some(ended) = connections.join_next() => {
-                if let Err(failure) = ended {
-                    tracing::error!(failure = %failure, "connection failed");
-                }
-            }
+            Some(ended) = connections.join_next() => log_failure(ended),
+            // Its HTTP connection has ended, so this is not one more.
+            Some(upgraded) = handed_over.recv() => connections.spawn("upgraded connection", upgraded),
             accepted = listener.accept(), if room => match accepted {
-                Ok((stream, _)) => {
-                    let service = TowerToHyperService::new(router.clone());
-                    let connection =
-                        connection(stream, service, limits.clone(), Arc::clone(&clock), shutdown.clone());
-                    connections.spawn("connection", connection);
+                Ok((stream, peer)) => {
+                    // Without a place the connection is closed at once.
+                    let Some(place) = places.take(peer.ip()) else { continue };
+                    let serving = Arc::clone(&serving);
+                    let info = ConnectionInfo { peer, tls: false, certificate: None };
+                    let connection = Connection { serving, place, info, shutdown: shutdown.clone() };
+                    connections.spawn("connection", connection.run(stream));
                 }
                 Err(error) if is_transient(&error) => {
                     tracing::warn!(error = %error, "connection was not accepted");
@@ -94,7 +162,10 @@ pub async fn serve(
         }
     }
     drop(listener);
-    drain(connections, limits.drain_timeout, &clock).await;
+    let timeout = serving.limits.drain_timeout;
+    // The last connection closes the channel.
+    drop(serving);
+    drain(connections, handed_over, timeout, clock.as_ref()).await;
     Ok(())
 }
 
@@ -117,48 +188,36 @@ fn is_transient(error: &io::Error) -> bool {
     ) || error.raw_os_error().is_some_and(|code| SHORTAGES.contains(&code))
 }
 
-async fn connection(
-    stream: TcpStream,
-    service: TowerToHyperService<Router>,
-    limits: ServeLimits,
-    clock: Arc<dyn Clock>,
-    mut shutdown: watch::Receiver<bool>,
-) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(error = %error, "connection without TCP_NODELAY");
-    }
-    let deadline = clock.monotonic().saturating_add(limits.first_byte_timeout);
-    let mut first = [0];
-    tokio::select! {
-        biased;
-        // Nothing to see means that the peer is gone.
-        peeked = stream.peek(&mut first) => if !matches!(peeked, Ok(1)) { return },
-        () = stopped(&mut shutdown) => return,
-        () = clock.sleep_until(deadline) => return,
-    }
-    let stream = Socket::new(stream, clock, limits.write_timeout);
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
-    let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        biased;
-        ended = connection.as_mut() => ended,
-        () = stopped(&mut shutdown) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(error = %error, "connection ended early");
+fn log_failure(ended: Result<&'static str, platform::TaskFailure>) {
+    if let Err(failure) = ended {
+        tracing::error!(failure = %failure, "connection failed");
     }
 }
 
-async fn drain(mut connections: Tasks, timeout: Duration, clock: &Arc<dyn Clock>) {
+/// Waits for all connections, also for those that are handed over meanwhile.
+async fn drain(
+    mut connections: Tasks,
+    mut handed_over: mpsc::Receiver<Upgraded>,
+    timeout: Duration,
+    clock: &dyn Clock,
+) {
     let deadline = clock.monotonic().saturating_add(timeout);
+    let all = async {
+        loop {
+            tokio::select! {
+                biased;
+                Some(ended) = connections.join_next() => log_failure(ended),
+                Some(upgraded) = handed_over.recv() => {
+                    connections.spawn("upgraded connection", upgraded);
+                }
+                // Nobody is left who could hand anything over.
+                else => return,
+            }
+        }
+    };
     tokio::select! {
         biased;
-        () = async { while connections.join_next().await.is_some() {} } => {}
+        () = all => {}
         () = clock.sleep_until(deadline) => {
             tracing::warn!(connections = connections.len(), "connections were cut off");
             connections.abort_all();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf as _, Bytes};
 use platform::Clock;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -26,6 +27,8 @@ type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// destroys what the peer has not read yet: an early refusal of a long body. So what still comes in is taken in first.
 pub(crate) struct Socket {
     stream: TcpStream,
+    /// What was read already to see what the peer speaks.
+    first: Bytes,
     clock: Arc<dyn Clock>,
     write_timeout: Duration,
     /// Runs while the peer does not read.
@@ -40,8 +43,13 @@ struct Closing {
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, clock: Arc<dyn Clock>, write_timeout: Duration) -> Self {
-        Self { stream, clock, write_timeout, stalled: None, closing: None }
+    pub(crate) fn new(
+        stream: TcpStream,
+        first: Bytes,
+        clock: Arc<dyn Clock>,
+        write_timeout: Duration,
+    ) -> Self {
+        Self { stream, first, clock, write_timeout, stalled: None, closing: None }
     }
 
     /// Passes on the outcome of a write unless it has been pending for too long.
@@ -96,6 +104,12 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.first.is_empty() {
+            let length = self.first.len().min(buffer.remaining());
+            buffer.put_slice(&self.first[..length]);
+            self.first.advance(length);
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
@@ -152,7 +166,7 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let (stream, _) = accepted.expect("a connection");
-        let socket = Socket::new(stream, Arc::new(Arc::clone(clock)), TIMEOUT);
+        let socket = Socket::new(stream, Bytes::new(), Arc::new(Arc::clone(clock)), TIMEOUT);
         (socket, peer.expect("a connection"))
     }
 

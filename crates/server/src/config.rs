@@ -60,6 +60,7 @@ pub(crate) enum AuthMode {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HttpConfig {
     pub(crate) connections_max: usize,
+    pub(crate) connections_per_address_max: usize,
     pub(crate) body_bytes_max: usize,
     pub(crate) write_body_bytes_max: usize,
 }
@@ -149,6 +150,7 @@ impl Config {
             },
             http: HttpConfig {
                 connections_max: reader.count("http.connections_max"),
+                connections_per_address_max: reader.count("http.connections_per_address_max"),
                 body_bytes_max: reader.count_bytes("http.body_bytes_max"),
                 write_body_bytes_max: reader.count_bytes("http.write_body_bytes_max"),
             },
@@ -191,6 +193,7 @@ impl Config {
         }
         for (path, value) in [
             ("http.connections_max", self.http.connections_max as u64),
+            ("http.connections_per_address_max", self.http.connections_per_address_max as u64),
             ("http.body_bytes_max", self.http.body_bytes_max as u64),
             ("http.write_body_bytes_max", self.http.write_body_bytes_max as u64),
             ("query.timeout", self.query.timeout_ms),

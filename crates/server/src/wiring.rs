@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use access::Principal;
 use anyhow::Context as _;
-use api::{ApiLimits, ApiParts, Identity, ServeLimits};
+use api::{ApiLimits, ApiParts, Identity, ServeLimits, Transport};
 use platform::{Rng, Tasks};
 use promql::{Engine, EngineConfig};
 use tokio::sync::{mpsc, watch};
@@ -47,10 +47,12 @@ pub(crate) fn start_http(
     let drain_timeout = Duration::from_millis(config.server.shutdown_timeout_ms / 2);
     let serve_limits = ServeLimits {
         connections_max: config.http.connections_max,
+        connections_per_address_max: config.http.connections_per_address_max,
         drain_timeout,
         ..ServeLimits::default()
     };
-    let serving = api::serve(listener, router, serve_limits, Arc::clone(&parts.clock), stopped);
+    let transport = Transport::new(serve_limits, Arc::clone(&parts.clock));
+    let serving = api::serve(listener, router, transport, stopped);
     let fatal = fatal.clone();
     tasks.spawn("http", async move {
         if let Err(error) = serving.await {

@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::{ServeLimits, serve};
+use crate::{ServeLimits, Transport, serve};
 
 /// A client of live updates.
 struct Client(TcpStream);
@@ -76,8 +76,7 @@ async fn all_connections_get_the_newest_samples_though_one_query_runs_at_a_time(
     let serving = serve(
         listener,
         server.router.clone(),
-        ServeLimits::default(),
-        Arc::new(Arc::clone(&clock)),
+        Transport::new(ServeLimits::default(), Arc::new(Arc::clone(&clock))),
         server.stop.subscribe(),
     );
     let talking = async {
@@ -113,8 +112,7 @@ async fn live_connections_beyond_the_limit_are_told_to_come_again() {
     let serving = serve(
         listener,
         server.router.clone(),
-        ServeLimits::default(),
-        Arc::new(Arc::clone(&server.clock)),
+        Transport::new(ServeLimits::default(), Arc::new(Arc::clone(&server.clock))),
         server.stop.subscribe(),
     );
     let talking = async {

@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::{ServeLimits, serve};
+use crate::{ServeLimits, Transport, serve};
 
 #[tokio::test]
 async fn silent_connections_end_and_others_are_answered_until_the_end() {
@@ -17,8 +17,7 @@ async fn silent_connections_end_and_others_are_answered_until_the_end() {
     let serving = serve(
         listener,
         server.router.clone(),
-        limits,
-        Arc::new(Arc::clone(&clock)),
+        Transport::new(limits, Arc::new(Arc::clone(&clock))),
         server.stop.subscribe(),
     );
     let client = async {
@@ -44,9 +43,9 @@ async fn a_refusal_reaches_a_client_that_is_still_sending() {
     let server = Server::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let clock = Arc::new(Arc::clone(&server.clock));
+    let transport = Transport::new(ServeLimits::default(), Arc::new(Arc::clone(&server.clock)));
     let stopped = server.stop.subscribe();
-    let serving = serve(listener, server.router.clone(), ServeLimits::default(), clock, stopped);
+    let serving = serve(listener, server.router.clone(), transport, stopped);
     let client = async {
         let mut stream = TcpStream::connect(address).await.expect("connect");
         let body = vec![b' '; 48 << 20];
