@@ -4,6 +4,8 @@
 //! that they need; nothing else decides.
 
 mod address;
+mod jwt;
+mod oidc;
 mod password;
 mod permission;
 mod principal;
@@ -13,6 +15,11 @@ mod usage;
 
 pub use address::{
     Client, ClientKey, ForwardedHeader, Scheme, TrustedProxies, TrustedProxiesError,
+};
+pub use jwt::TokenError;
+pub use oidc::{
+    Grant, Identity, Issuer, Oidc, OidcConfig, OidcError, OidcLogin, OidcStart, ReturnPath,
+    ReturnPathError, RoleMapping, RoleRule, SecureUrl, UrlError,
 };
 pub use password::{
     PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, PasswordCheck, PasswordError, PasswordHasher,
