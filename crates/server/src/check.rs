@@ -17,14 +17,15 @@ pub(crate) fn run(what: CheckTarget) -> Result<(), Failure> {
 }
 
 fn check_config(args: &CheckConfigArgs) -> Result<(), Failure> {
+    let fs = SystemFs::new();
     let name = args.file.display().to_string();
-    let text = read_config(SystemFs::new().as_ref(), &args.file)?;
+    let text = read_config(fs.as_ref(), &args.file)?;
     let layers = Layers {
         file: Some((name.clone(), text)),
         environment: environment(),
         ..Layers::default()
     };
-    let checked = Config::load(layers);
+    let checked = Config::load(layers, fs.as_ref());
     if args.json {
         let mistakes = checked.as_ref().err().map_or(&[][..], |error| &error.0);
         let report: Vec<_> = mistakes

@@ -9,11 +9,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ingest::{ScrapeConfig, ScrapeDefaults};
+use platform::Fs;
+use secrecy::SecretString;
 
 mod layers;
 mod units;
 
-pub(crate) use layers::{Environment, Layers, Setting};
+pub(crate) use layers::{Environment, InForce, Layers, Setting};
 
 use layers::Reader;
 
@@ -37,6 +39,9 @@ pub(crate) struct Config {
     pub(crate) scrape: ScrapeDefaults,
     pub(crate) scrape_configs: Vec<ScrapeConfig>,
     pub(crate) log: LogConfig,
+    pub(crate) auth: AuthConfig,
+    /// Every key with its value and origin, secrets hidden.
+    pub(crate) in_force: Vec<InForce>,
 }
 
 /// Where to listen and how to stop.
@@ -44,7 +49,14 @@ pub(crate) struct Config {
 pub(crate) struct ServerConfig {
     pub(crate) listen: SocketAddr,
     pub(crate) shutdown_timeout_ms: u64,
-    pub(crate) auth: AuthMode,
+}
+
+/// Who may come in, and how they are known.
+#[derive(Clone, Debug)]
+pub(crate) struct AuthConfig {
+    pub(crate) mode: AuthMode,
+    /// The key of the first administrator.
+    pub(crate) bootstrap_admin_key: Option<SecretString>,
 }
 
 /// Who may come in.
@@ -54,6 +66,8 @@ pub(crate) enum AuthMode {
     Local,
     /// Everybody, said explicitly.
     None,
+    /// Whoever has a key, a session or a client certificate.
+    Keys,
 }
 
 /// Bounds of requests.
@@ -127,16 +141,17 @@ impl Config {
     /// # Errors
     ///
     /// All mistakes of all layers.
-    pub(crate) fn load(layers: Layers) -> Result<Self, ConfigError> {
-        let mut reader = layers.merge();
-        let config = Self::read(&mut reader);
+    pub(crate) fn load(layers: Layers, fs: &dyn Fs) -> Result<Self, ConfigError> {
+        let mut reader = layers.merge(fs);
+        let mut config = Self::read(&mut reader);
         config.check(&mut reader);
+        config.in_force = reader.in_force();
         reader.finish()?;
         Ok(config)
     }
 
     /// Reads every key; a mistake leaves a stand-in and is collected by the reader.
-    fn read(reader: &mut Reader) -> Self {
+    fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             data_dir: PathBuf::from(reader.text("data_dir")),
             server: ServerConfig {
@@ -144,9 +159,6 @@ impl Config {
                     .parsed("server.listen", "an address and port such as 127.0.0.1:8080")
                     .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
                 shutdown_timeout_ms: reader.duration_ms("server.shutdown_timeout"),
-                auth: reader
-                    .choice("auth.mode", &[("local", AuthMode::Local), ("none", AuthMode::None)])
-                    .unwrap_or(AuthMode::Local),
             },
             http: HttpConfig {
                 connections_max: reader.count("http.connections_max"),
@@ -179,17 +191,22 @@ impl Config {
                     .choice("log.format", &[("human", false), ("json", true)])
                     .unwrap_or_default(),
             },
+            auth: read_auth(reader),
+            in_force: Vec::new(),
         }
     }
 
     /// Checks what a single key cannot say.
-    fn check(&self, reader: &mut Reader) {
-        if self.server.auth == AuthMode::Local && !self.server.listen.ip().is_loopback() {
+    fn check(&self, reader: &mut Reader<'_>) {
+        if self.auth.mode == AuthMode::Local && !self.server.listen.ip().is_loopback() {
             reader.mistake(
                 "server.listen",
-                "without login only a loopback address is allowed; \
-                 set auth.mode to none if everybody who reaches this address may read and write",
+                "without login only a loopback address is allowed; set auth.mode to keys, \
+                 or to none if everybody who reaches this address may read and write",
             );
+        }
+        if self.auth.mode != AuthMode::Keys && self.auth.bootstrap_admin_key.is_some() {
+            reader.mistake("auth.mode", "must be keys for a bootstrap key to open anything");
         }
         for (path, value) in [
             ("http.connections_max", self.http.connections_max as u64),
@@ -221,7 +238,15 @@ impl Config {
     }
 }
 
-fn read_store(reader: &mut Reader) -> tsdb::StoreConfig {
+fn read_auth(reader: &mut Reader<'_>) -> AuthConfig {
+    let modes = [("local", AuthMode::Local), ("none", AuthMode::None), ("keys", AuthMode::Keys)];
+    AuthConfig {
+        mode: reader.choice("auth.mode", &modes).unwrap_or(AuthMode::Local),
+        bootstrap_admin_key: reader.secret("auth.bootstrap_admin_key"),
+    }
+}
+
+fn read_store(reader: &mut Reader<'_>) -> tsdb::StoreConfig {
     let durability = [("fsync", journal::Durability::Fsync), ("os", journal::Durability::Os)];
     tsdb::StoreConfig {
         retention_ms: reader.signed_duration_ms("metrics.retention.raw"),

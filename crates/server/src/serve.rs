@@ -36,7 +36,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
         let path = "server.listen".to_owned();
         layers.settings.push(Setting { path, value: listen.to_string(), flag: "--listen" });
     }
-    let config = Config::load(layers).map_err(|error| Failure::Usage(error.into()))?;
+    let config = Config::load(layers, fs.as_ref()).map_err(|error| Failure::Usage(error.into()))?;
     logging::init(&config.log)?;
 
     let listener = TcpListener::bind(config.server.listen)
@@ -196,10 +196,11 @@ fn announce(config: &Config, address: &std::net::SocketAddr) -> std::io::Result<
     let mut out = std::io::stdout();
     writeln!(out, "TinyObs is ready: http://{address}/")?;
     out.flush()?;
-    match config.server.auth {
+    match config.auth.mode {
         AuthMode::Local => {
             tracing::info!("no login: whoever is on this machine may read and write")
         }
+        AuthMode::Keys => {}
         AuthMode::None if address.ip().is_loopback() => {}
         AuthMode::None => {
             tracing::warn!("no login: everybody who reaches this address may read and write");

@@ -17,7 +17,7 @@ use crate::tenants;
 pub(crate) fn run(args: VerifyArgs) -> Result<(), Failure> {
     let fs: Arc<dyn Fs> = SystemFs::new();
     let json = args.json;
-    let config = Config::load(args.config.layers(fs.as_ref())?)
+    let config = Config::load(args.config.layers(fs.as_ref())?, fs.as_ref())
         .map_err(|error| Failure::Usage(error.into()))?;
     let data = &config.data_dir;
     let folders = tenants::folders(fs.as_ref(), data)?;

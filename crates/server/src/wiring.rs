@@ -28,6 +28,10 @@ pub(crate) fn start_http(
     tasks: &mut Tasks,
     fatal: &mpsc::Sender<String>,
 ) -> Result<SocketAddr, Failure> {
+    if config.auth.mode == AuthMode::Keys {
+        let message = "auth.mode keys needs the state database, which is not joined yet";
+        return Err(Failure::Usage(anyhow::anyhow!(message)));
+    }
     let address = listener.local_addr().context("read the address")?;
     listener.set_nonblocking(true).context("prepare the port")?;
     let listener =
@@ -40,7 +44,7 @@ pub(crate) fn start_http(
         rng: Arc::clone(&parts.rng) as Arc<dyn Rng>,
         checks: Vec::new(),
         limits: limits(config),
-        local_only: config.server.auth == AuthMode::Local,
+        local_only: config.auth.mode == AuthMode::Local,
         shutdown: stopped.clone(),
     });
     // Half of the time limit of the whole shutdown: threads and journal need the rest.

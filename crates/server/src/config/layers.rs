@@ -3,15 +3,21 @@
 //! The merge is our own because the kept crates for it fold the case of keys and forget where a value came from,
 //! and every mistake must name its path and its layer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::str::FromStr;
 
 use model::parse_duration_ms;
+use platform::Fs;
+use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::units::parse_bytes;
 use super::{ConfigError, DEFAULTS, Mistake};
+
+/// Longest file of a secret, in bytes.
+const SECRET_BYTES_MAX: u64 = 64 << 10;
 
 /// The prefix of our environment variables.
 const PREFIX: &str = "TINYOBS_";
@@ -58,9 +64,15 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
-    pub(super) fn merge(self) -> Reader {
+    pub(super) fn merge(self, fs: &dyn Fs) -> Reader<'_> {
         let defaults = parse_yaml(DEFAULTS).expect("the committed defaults are valid");
-        let mut reader = Reader { tree: defaults, origins: BTreeMap::new(), mistakes: Vec::new() };
+        let mut reader = Reader {
+            tree: defaults,
+            origins: BTreeMap::new(),
+            mistakes: Vec::new(),
+            secrets: BTreeSet::new(),
+            fs,
+        };
         if let Some((name, text)) = self.file {
             match parse_yaml(&text) {
                 Ok(Value::Null) => {}
@@ -84,13 +96,80 @@ fn parse_yaml(text: &str) -> Result<Value, String> {
 }
 
 /// The merged tree, read key by key; mistakes are collected.
-pub(super) struct Reader {
+pub(super) struct Reader<'a> {
     tree: Value,
     origins: BTreeMap<String, String>,
     mistakes: Vec<Mistake>,
+    /// The paths whose values are never shown.
+    secrets: BTreeSet<String>,
+    /// Where the files of secrets are.
+    fs: &'a dyn Fs,
 }
 
-impl Reader {
+/// A key with its value, as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InForce {
+    pub(crate) path: String,
+    /// As text; `None` for a secret, given or not.
+    pub(crate) value: Option<String>,
+    /// The layer that said it.
+    pub(crate) origin: String,
+}
+
+impl Reader<'_> {
+    /// Returns every key with its value and origin, ascending by path.
+    pub(super) fn in_force(&self) -> Vec<InForce> {
+        let mut leaves = Vec::new();
+        collect_leaves(&self.tree, "", &mut leaves);
+        leaves
+            .into_iter()
+            .map(|(path, value)| {
+                let origin = self.origins.get(&path).map_or("default", String::as_str).to_owned();
+                let value = (!self.secrets.contains(&path)).then_some(value);
+                InForce { path, value, origin }
+            })
+            .collect()
+    }
+
+    /// Returns a secret: from the key itself, or from the file that the key with `_file` at its end names.
+    pub(super) fn secret(&mut self, path: &str) -> Option<SecretString> {
+        self.secrets.insert(path.to_owned());
+        let file_path = format!("{path}_file");
+        let (text, file) = (self.text(path), self.text(&file_path));
+        if !text.is_empty() && self.origins.get(path).is_some_and(|origin| origin == "--set") {
+            self.mistake(path, "must not be on the command line, which others can see");
+            return None;
+        }
+        match (text.is_empty(), file.is_empty()) {
+            (true, true) => None,
+            (false, true) => Some(text.into()),
+            (false, false) => {
+                let message = format!("is given here and by {file_path}; remove one of them");
+                self.mistake(path, &message);
+                None
+            }
+            (true, false) => self.secret_file(&file_path, &file),
+        }
+    }
+
+    fn secret_file(&mut self, path: &str, file: &str) -> Option<SecretString> {
+        let bytes = match self.fs.read(Path::new(file), SECRET_BYTES_MAX) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.mistake(path, &error.to_string());
+                return None;
+            }
+        };
+        // Editors and `echo` end a file with a newline, which is no part of the secret.
+        match String::from_utf8(bytes).ok().map(|text| text.trim_end().to_owned()) {
+            Some(text) if !text.is_empty() => Some(text.into()),
+            _ => {
+                self.mistake(path, "names a file that is empty or no text");
+                None
+            }
+        }
+    }
+
     /// Fails with all mistakes met so far.
     pub(super) fn finish(mut self) -> Result<(), ConfigError> {
         if self.mistakes.is_empty() {
@@ -288,6 +367,22 @@ impl Reader {
 
     pub(super) fn signed_duration_ms(&mut self, path: &str) -> i64 {
         i64::try_from(self.duration_ms(path)).unwrap_or(i64::MAX)
+    }
+}
+
+fn collect_leaves(value: &Value, path: &str, leaves: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                collect_leaves(value, &path, leaves);
+            }
+        }
+        Value::String(text) => leaves.push((path.to_owned(), text.clone())),
+        other => leaves.push((path.to_owned(), other.to_string())),
+    }
+    if path.is_empty() {
+        leaves.sort();
     }
 }
 

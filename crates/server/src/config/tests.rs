@@ -1,5 +1,9 @@
 //! Each case is one set of layers and what comes out.
 
+use std::path::Path;
+
+use secrecy::ExposeSecret as _;
+
 use super::*;
 
 fn layers(file: &str, environment: &[(&str, &str)], settings: &[&str]) -> Layers {
@@ -13,8 +17,17 @@ fn layers(file: &str, environment: &[(&str, &str)], settings: &[&str]) -> Layers
     }
 }
 
+fn load(layers: Layers) -> Result<Config, ConfigError> {
+    let fs = platform::SimFs::new();
+    for (path, text) in [("run/key", "a secret\n"), ("run/empty", "\n")] {
+        fs.create_dir_all(Path::new("run")).expect("a folder");
+        fs.create(Path::new(path)).expect("a file").append(text.as_bytes()).expect("written");
+    }
+    Config::load(layers, fs.as_ref())
+}
+
 fn mistakes(layers: Layers) -> Vec<String> {
-    let ConfigError(mistakes) = Config::load(layers).expect_err("a mistake");
+    let ConfigError(mistakes) = load(layers).expect_err("a mistake");
     mistakes
         .into_iter()
         .map(|Mistake { path, origin, message }| format!("{path} ({origin}): {message}"))
@@ -23,7 +36,7 @@ fn mistakes(layers: Layers) -> Vec<String> {
 
 #[test]
 fn the_committed_defaults_are_valid() {
-    let config = Config::load(Layers::default()).expect("valid");
+    let config = load(Layers::default()).expect("valid");
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.metrics, tsdb::StoreConfig::default(), "the library's own defaults");
     assert!(config.collector.enabled);
@@ -34,8 +47,7 @@ fn later_layers_win() {
     let file = "metrics:\n  retention:\n    raw: 1d\n  limits:\n    series: 5\n";
     let environment =
         [("TINYOBS_METRICS__RETENTION__RAW", "2d"), ("TINYOBS_METRICS__BLOCK_RANGE", "1h")];
-    let config =
-        Config::load(layers(file, &environment, &["metrics.retention.raw=0"])).expect("valid");
+    let config = load(layers(file, &environment, &["metrics.retention.raw=0"])).expect("valid");
     assert_eq!(config.metrics.retention_ms, 0);
     assert_eq!(config.metrics.block_range_ms, 3_600_000);
     assert_eq!(config.metrics.series_max, 5);
@@ -50,7 +62,7 @@ fn the_variables_of_the_originals_are_understood() {
         ("TINYOBS_ENDPOINT", "http://elsewhere"),
         ("HOME", "/root"),
     ];
-    let config = Config::load(layers("", &environment, &[])).expect("valid");
+    let config = load(layers("", &environment, &[])).expect("valid");
     assert_eq!(config.server.listen.port(), 9000);
     assert_eq!(config.metrics.series_max, 7);
     assert_eq!(config.storage_bytes_max, 2 << 30);
@@ -82,12 +94,12 @@ fn an_open_address_must_be_asked_for() {
     let found = mistakes(layers("", &[], &["server.listen=0.0.0.0:8080"]));
     assert!(found[0].starts_with("server.listen (--set): without login only a loopback address"));
     let settings = ["server.listen=0.0.0.0:8080", "auth.mode=none"];
-    assert!(Config::load(layers("", &[], &settings)).is_ok());
+    assert!(load(layers("", &[], &settings)).is_ok());
 }
 
 #[test]
 fn more_queries_at_a_time_than_threads_are_refused() {
-    assert!(Config::load(layers("", &[], &["query.concurrency=1024"])).is_ok());
+    assert!(load(layers("", &[], &["query.concurrency=1024"])).is_ok());
     let found = mistakes(layers("", &[], &["query.concurrency=1025"]));
     assert_eq!(found, ["query.concurrency (--set): must be at most 1024"]);
 }
@@ -96,4 +108,46 @@ fn more_queries_at_a_time_than_threads_are_refused() {
 fn a_file_that_is_no_yaml_is_a_mistake_without_path() {
     let found = mistakes(layers("a: [", &[], &[]));
     assert!(found[0].starts_with(" (tinyobs.yaml): "), "{found:?}");
+}
+
+#[test]
+fn secrets_come_from_files_or_the_environment_and_are_never_shown() {
+    let file = "auth:\n  mode: keys\n  bootstrap_admin_key_file: run/key\n";
+    let config = load(layers(file, &[], &[])).expect("valid");
+    let key = config.auth.bootstrap_admin_key.as_ref().expect("a key");
+    assert_eq!(key.expose_secret(), "a secret");
+    assert!(!format!("{config:?}").contains("a secret"));
+
+    let environment = [("TINYOBS_AUTH__BOOTSTRAP_ADMIN_KEY", "hush")];
+    let config = load(layers("auth:\n  mode: keys\n", &environment, &[])).expect("valid");
+    let shown = config.in_force.iter().find(|key| key.path == "auth.bootstrap_admin_key");
+    let shown = shown.expect("every key is listed");
+    assert_eq!(
+        (&shown.value, shown.origin.as_str()),
+        (&None, "environment TINYOBS_AUTH__BOOTSTRAP_ADMIN_KEY")
+    );
+    assert!(!format!("{config:?}").contains("hush"));
+}
+
+#[test]
+fn a_secret_that_cannot_be_had_is_a_mistake() {
+    for (file, settings, expected) in [
+        (
+            "auth: {mode: keys, bootstrap_admin_key: a, bootstrap_admin_key_file: run/key}",
+            vec![],
+            "is given here and by auth.bootstrap_admin_key_file; remove one of them",
+        ),
+        ("auth: {mode: keys, bootstrap_admin_key_file: run/none}", vec![], "run/none"),
+        ("auth: {mode: keys, bootstrap_admin_key_file: run/empty}", vec![], "empty or no text"),
+        (
+            "auth: {mode: keys}",
+            vec!["auth.bootstrap_admin_key=a"],
+            "must not be on the command line, which others can see",
+        ),
+        ("auth: {bootstrap_admin_key_file: run/key}", vec![], "must be keys"),
+    ] {
+        let found = mistakes(layers(file, &[], &settings));
+        assert!(found.len() == 1 && found[0].contains(expected), "{file}: {found:?}");
+        assert!(!found[0].contains("a secret"));
+    }
 }
