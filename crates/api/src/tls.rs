@@ -21,6 +21,8 @@ pub(crate) use certificate::client_certificate;
 
 use certificate::Certificate;
 
+use crate::status::HealthCheck;
+
 /// What a client that speaks HTTP/2 names in the handshake.
 pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
 const ALPN_HTTP1: &[u8] = b"http/1.1";
@@ -154,18 +156,6 @@ pub struct TlsStatus {
     pub reload_failure: Option<String>,
 }
 
-impl TlsStatus {
-    /// Returns what is wrong, in words for health: the certificate has expired, or newer files cannot be used.
-    #[must_use]
-    pub fn problem(&self) -> Option<String> {
-        if self.days_left < 0 {
-            return Some("the TLS certificate has expired".to_owned());
-        }
-        let failure = self.reload_failure.as_ref()?;
-        Some(format!("the new TLS certificate cannot be used, the old one serves: {failure}"))
-    }
-}
-
 /// The server's certificate and how clients are checked.
 ///
 /// Connections that are open keep what they began with; new ones get what was loaded last.
@@ -265,6 +255,21 @@ impl Tls {
     /// Returns what new connections get.
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current.read().config)
+    }
+}
+
+impl HealthCheck for Tls {
+    fn name(&self) -> &'static str {
+        "certificate"
+    }
+
+    fn problem(&self) -> Option<String> {
+        let status = self.status();
+        if status.days_left < 0 {
+            return Some("the TLS certificate has expired".to_owned());
+        }
+        let failure = status.reload_failure?;
+        Some(format!("the new TLS certificate cannot be used, the old one serves: {failure}"))
     }
 }
 

@@ -61,6 +61,9 @@ pub(crate) struct ServeArgs {
     /// Address and port to listen on; the same as --set server.listen=ADDRESS.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Encryption: none, files, or self-signed for development; the same as --set server.tls.mode=MODE.
+    #[arg(long, value_name = "MODE")]
+    pub(crate) tls: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use api::{ClientAuth, TlsVersion};
 use ingest::{ScrapeConfig, ScrapeDefaults};
 use platform::Fs;
 use secrecy::SecretString;
@@ -48,6 +49,7 @@ pub(crate) struct Config {
 #[derive(Clone, Debug)]
 pub(crate) struct ServerConfig {
     pub(crate) listen: SocketAddr,
+    pub(crate) tls: TlsConfig,
     pub(crate) shutdown_timeout_ms: u64,
 }
 
@@ -57,6 +59,27 @@ pub(crate) struct AuthConfig {
     pub(crate) mode: AuthMode,
     /// The key of the first administrator.
     pub(crate) bootstrap_admin_key: Option<SecretString>,
+}
+
+/// Encryption.
+#[derive(Clone, Debug)]
+pub(crate) struct TlsConfig {
+    pub(crate) mode: TlsMode,
+    pub(crate) certificate_file: PathBuf,
+    pub(crate) key_file: PathBuf,
+    pub(crate) minimum_version: TlsVersion,
+    pub(crate) client_auth: ClientAuth,
+}
+
+/// Where the certificate comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TlsMode {
+    /// There is none: connections are not encrypted.
+    None,
+    /// From files that somebody else renews.
+    Files,
+    /// The program makes one that nobody else vouches for.
+    SelfSigned,
 }
 
 /// Who may come in.
@@ -158,6 +181,7 @@ impl Config {
                 listen: reader
                     .parsed("server.listen", "an address and port such as 127.0.0.1:8080")
                     .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
+                tls: read_tls(reader),
                 shutdown_timeout_ms: reader.duration_ms("server.shutdown_timeout"),
             },
             http: HttpConfig {
@@ -205,9 +229,13 @@ impl Config {
                  or to none if everybody who reaches this address may read and write",
             );
         }
+<<<<<<< HEAD
         if self.auth.mode != AuthMode::Keys && self.auth.bootstrap_admin_key.is_some() {
             reader.mistake("auth.mode", "must be keys for a bootstrap key to open anything");
         }
+=======
+        self.server.tls.check(reader);
+>>>>>>> 8c83116 (server: TLS from files or self-signed, reloaded while it runs)
         for (path, value) in [
             ("http.connections_max", self.http.connections_max as u64),
             ("http.connections_per_address_max", self.http.connections_per_address_max as u64),
@@ -238,6 +266,7 @@ impl Config {
     }
 }
 
+<<<<<<< HEAD
 fn read_auth(reader: &mut Reader<'_>) -> AuthConfig {
     let modes = [("local", AuthMode::Local), ("none", AuthMode::None), ("keys", AuthMode::Keys)];
     AuthConfig {
@@ -247,6 +276,72 @@ fn read_auth(reader: &mut Reader<'_>) -> AuthConfig {
 }
 
 fn read_store(reader: &mut Reader<'_>) -> tsdb::StoreConfig {
+=======
+impl TlsConfig {
+    fn check(&self, reader: &mut Reader) {
+        for (path, file) in [
+            ("server.tls.certificate_file", &self.certificate_file),
+            ("server.tls.key_file", &self.key_file),
+        ] {
+            let is_named = !file.as_os_str().is_empty();
+            if self.mode == TlsMode::Files && !is_named {
+                reader.mistake(path, "must name a file when server.tls.mode is files");
+            } else if self.mode != TlsMode::Files && is_named {
+                reader.mistake(path, "is used only when server.tls.mode is files");
+            }
+        }
+        match &self.client_auth {
+            ClientAuth::Optional { .. } | ClientAuth::Required { .. }
+                if self.mode == TlsMode::None =>
+            {
+                reader.mistake("server.tls.client_auth", "needs TLS: set server.tls.mode");
+            }
+            ClientAuth::Optional { ca_file } | ClientAuth::Required { ca_file }
+                if ca_file.as_os_str().is_empty() =>
+            {
+                let message = "must name a file when clients show certificates";
+                reader.mistake("server.tls.client_ca_file", message);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn read_tls(reader: &mut Reader) -> TlsConfig {
+    let modes =
+        [("none", TlsMode::None), ("files", TlsMode::Files), ("self-signed", TlsMode::SelfSigned)];
+    let versions = [("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
+    let mut file = |path: &str| PathBuf::from(reader.text(path));
+    let ca_file = file("server.tls.client_ca_file");
+    let certificate_file = file("server.tls.certificate_file");
+    let key_file = file("server.tls.key_file");
+    let client_auth = match reader.choice(
+        "server.tls.client_auth",
+        &[("none", None), ("optional", Some(false)), ("required", Some(true))],
+    ) {
+        None | Some(None) => {
+            if !ca_file.as_os_str().is_empty() {
+                let message = "is used only when server.tls.client_auth is optional or required";
+                reader.mistake("server.tls.client_ca_file", message);
+            }
+            ClientAuth::None
+        }
+        Some(Some(false)) => ClientAuth::Optional { ca_file },
+        Some(Some(true)) => ClientAuth::Required { ca_file },
+    };
+    TlsConfig {
+        mode: reader.choice("server.tls.mode", &modes).unwrap_or(TlsMode::None),
+        certificate_file,
+        key_file,
+        minimum_version: reader
+            .choice("server.tls.minimum_version", &versions)
+            .unwrap_or(TlsVersion::Tls13),
+        client_auth,
+    }
+}
+
+fn read_store(reader: &mut Reader) -> tsdb::StoreConfig {
+>>>>>>> 8c83116 (server: TLS from files or self-signed, reloaded while it runs)
     let durability = [("fsync", journal::Durability::Fsync), ("os", journal::Durability::Os)];
     tsdb::StoreConfig {
         retention_ms: reader.signed_duration_ms("metrics.retention.raw"),

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 the operation failed, 2 wrong usage or configuration, 3 `verify` found damage.
 
+mod certificates;
 mod check;
 mod cli;
 mod config;

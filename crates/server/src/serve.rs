@@ -9,21 +9,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use api::{ServeStats, Tls};
 use ingest::Scraper;
 use model::TenantId;
 use platform::{
     Clock, Fs, FsStats, MeteredFs, Rng, SystemClock, SystemFs, SystemHttpClient, SystemRng, Tasks,
     Threads,
 };
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tsdb::Store;
 
 use crate::Failure;
 use crate::cli::ServeArgs;
-use crate::config::{AuthMode, Config, Setting};
+use crate::config::{AuthMode, Config, Setting, TlsMode};
 use crate::shutdown::Signals;
 use crate::tenants::TenantStores;
-use crate::{logging, observe, tenants, threads, wiring};
+use crate::{certificates, logging, observe, tenants, threads, wiring};
 
 /// The file that is locked while a program uses the data folder.
 pub(crate) const LOCK_FILE: &str = "lock";
@@ -36,7 +38,15 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
         let path = "server.listen".to_owned();
         layers.settings.push(Setting { path, value: listen.to_string(), flag: "--listen" });
     }
+<<<<<<< HEAD
     let config = Config::load(layers, fs.as_ref()).map_err(|error| Failure::Usage(error.into()))?;
+=======
+    if let Some(value) = args.tls {
+        let path = "server.tls.mode".to_owned();
+        layers.settings.push(Setting { path, value, flag: "--tls" });
+    }
+    let config = Config::load(layers).map_err(|error| Failure::Usage(error.into()))?;
+>>>>>>> 8c83116 (server: TLS from files or self-signed, reloaded while it runs)
     logging::init(&config.log)?;
 
     let listener = TcpListener::bind(config.server.listen)
@@ -67,6 +77,10 @@ pub(crate) struct Parts {
     pub(crate) file_stats: Arc<FsStats>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
+    /// What encrypts connections, if anything does.
+    pub(crate) tls: Option<Arc<Tls>>,
+    /// What happens on the socket.
+    pub(crate) serve_stats: Arc<ServeStats>,
     pub(crate) tenants: TenantStores,
     /// The default tenant's store: what this machine says about itself goes there.
     pub(crate) store: Arc<Store>,
@@ -82,6 +96,7 @@ impl Parts {
     ) -> Result<Self, Failure> {
         let clock: Arc<dyn Clock> = SystemClock::new();
         let rng: Arc<dyn Rng> = SystemRng::new();
+        let tls = certificates::open(config, &fs, &clock)?;
         tenants::adopt(fs.as_ref(), &config.data_dir)?;
         let metered = MeteredFs::new(Arc::clone(&fs), Arc::clone(&clock));
         let file_stats = metered.stats();
@@ -95,7 +110,8 @@ impl Parts {
         for (tenant, _) in tenants::folders(fs.as_ref(), &config.data_dir)? {
             tenants.open(&tenant)?;
         }
-        Ok(Self { fs, file_stats, clock, rng, tenants, store, fatal })
+        let serve_stats = Arc::default();
+        Ok(Self { fs, file_stats, clock, rng, tls, serve_stats, tenants, store, fatal })
     }
 }
 
@@ -124,8 +140,14 @@ async fn serve(
     if let Some(scraper) = scraper(config, &parts)? {
         tasks.spawn("scraper", scraper.run(stopped.clone()));
     }
+    if let Some(tls) = &parts.tls {
+        let hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
+        let clock = Arc::clone(&parts.clock);
+        let watching = certificates::watch(Arc::clone(tls), clock, hangup, stopped.clone());
+        tasks.spawn("certificates", watching);
+    }
     let address = wiring::start_http(config, &parts, listener, stopped, &mut tasks, &fatal)?;
-    announce(config, &address).context("say where to look")?;
+    announce(config, parts.tls.as_deref(), &address).context("say where to look")?;
 
     let end = tokio::select! {
         biased;
@@ -192,9 +214,17 @@ fn scraper(config: &Config, parts: &Parts) -> Result<Option<Scraper>, Failure> {
 }
 
 /// Says on standard output that the program is ready, and where to look.
-fn announce(config: &Config, address: &std::net::SocketAddr) -> std::io::Result<()> {
+fn announce(
+    config: &Config,
+    tls: Option<&Tls>,
+    address: &std::net::SocketAddr,
+) -> std::io::Result<()> {
     let mut out = std::io::stdout();
-    writeln!(out, "TinyObs is ready: http://{address}/")?;
+    if let (Some(tls), TlsMode::SelfSigned) = (tls, config.server.tls.mode) {
+        writeln!(out, "The certificate is self-signed, SHA-256 {}", tls.status().fingerprint)?;
+    }
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    writeln!(out, "TinyObs is ready: {scheme}://{address}/")?;
     out.flush()?;
     match config.auth.mode {
         AuthMode::Local => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use access::Principal;
 use anyhow::Context as _;
-use api::{ApiLimits, ApiParts, Identity, ServeLimits, Transport};
+use api::{ApiLimits, ApiParts, HealthCheck, Identity, ServeLimits, Transport};
 use platform::{Rng, Tasks};
 use promql::{Engine, EngineConfig};
 use tokio::sync::{mpsc, watch};
@@ -42,7 +42,7 @@ pub(crate) fn start_http(
         engine: engine(config),
         clock: Arc::clone(&parts.clock),
         rng: Arc::clone(&parts.rng) as Arc<dyn Rng>,
-        checks: Vec::new(),
+        checks: parts.tls.iter().map(|tls| Arc::clone(tls) as Arc<dyn HealthCheck>).collect(),
         limits: limits(config),
         local_only: config.auth.mode == AuthMode::Local,
         shutdown: stopped.clone(),
@@ -55,7 +55,12 @@ pub(crate) fn start_http(
         drain_timeout,
         ..ServeLimits::default()
     };
-    let transport = Transport::new(serve_limits, Arc::clone(&parts.clock));
+    let transport = Transport {
+        limits: serve_limits,
+        clock: Arc::clone(&parts.clock),
+        stats: Arc::clone(&parts.serve_stats),
+        tls: parts.tls.clone(),
+    };
     let serving = api::serve(listener, router, transport, stopped);
     let fatal = fatal.clone();
     tasks.spawn("http", async move {

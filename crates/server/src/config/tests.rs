@@ -98,6 +98,35 @@ fn an_open_address_must_be_asked_for() {
 }
 
 #[test]
+fn files_for_tls_are_named_exactly_when_they_are_used() {
+    for (settings, expected) in [
+        (
+            &["server.tls.mode=files", "server.tls.key_file=k"][..],
+            "server.tls.certificate_file (default): must name a file when server.tls.mode is files",
+        ),
+        (
+            &["server.tls.key_file=k"],
+            "server.tls.key_file (--set): is used only when server.tls.mode is files",
+        ),
+        (
+            &["server.tls.client_auth=required"],
+            "server.tls.client_auth (--set): needs TLS: set server.tls.mode",
+        ),
+        (
+            &["server.tls.mode=self-signed", "server.tls.client_auth=optional"],
+            "server.tls.client_ca_file (default): must name a file when clients show certificates",
+        ),
+        (
+            &["server.tls.client_ca_file=c"],
+            "server.tls.client_ca_file (--set): is used only when server.tls.client_auth is optional \
+             or required",
+        ),
+    ] {
+        assert_eq!(mistakes(layers("", &[], settings)), [expected]);
+    }
+}
+
+#[test]
 fn more_queries_at_a_time_than_threads_are_refused() {
     assert!(load(layers("", &[], &["query.concurrency=1024"])).is_ok());
     let found = mistakes(layers("", &[], &["query.concurrency=1025"]));

@@ -10,3 +10,4 @@ mod peers;
 mod program;
 mod prometheus;
 mod recorder;
+mod tls;

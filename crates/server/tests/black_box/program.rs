@@ -29,11 +29,15 @@ impl Process {
         self.child.wait().expect("wait");
     }
 
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status().expect("run kill");
+        assert!(sent.success(), "kill {signal}");
+    }
+
     /// Asks it to end, and waits until it has.
     pub(crate) fn terminate(mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        let asked = Command::new("kill").args(["-TERM", &pid]).status().expect("run kill");
-        assert!(asked.success(), "kill -TERM");
+        self.signal("-TERM");
         self.child.wait().expect("wait")
     }
 }
@@ -50,6 +54,8 @@ impl Drop for Process {
 pub(crate) struct TinyObs {
     process: Process,
     pub(crate) url: String,
+    /// What it said on standard output until it was ready.
+    pub(crate) said: Vec<String>,
 }
 
 impl TinyObs {
@@ -65,17 +71,23 @@ impl TinyObs {
         let mut process = Process::start(&mut command);
         let output = process.child.stdout.take().expect("standard output");
         let mut lines = BufReader::new(output).lines();
+        let mut said = Vec::new();
         let url = loop {
             let line = lines.next().expect("the program says where it listens").expect("a line");
-            if let Some((_, url)) = line.split_once("http://") {
-                break format!("http://{}", url.trim_end_matches('/'));
+            if let Some((_, url)) = line.split_once("ready: ") {
+                break url.trim_end_matches('/').to_owned();
             }
+            said.push(line);
         };
-        Self { process, url }
+        Self { process, url, said }
     }
 
     pub(crate) fn kill(&mut self) {
         self.process.kill();
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        self.process.signal(signal);
     }
 
     pub(crate) fn terminate(self) -> ExitStatus {
