@@ -32,9 +32,12 @@ lint: web/node_modules/.package-lock.json ## Check format, lints, dependencies a
 	@scripts/lint.sh
 
 .PHONY: generate
-generate: ## Write the files that are made from the code: docs/openapi.json
-	@cargo run --quiet --locked -p api --example openapi > docs/openapi.json.new
+generate: ## Write the files that are made from the code: docs/openapi.json, docs/errors.md, docs/configuration-keys.md
+	@cargo run --quiet --locked -p api --example reference openapi > docs/openapi.json.new
 	@mv docs/openapi.json.new docs/openapi.json
+	@cargo run --quiet --locked -p api --example reference errors > docs/errors.md.new
+	@mv docs/errors.md.new docs/errors.md
+	@cargo run --quiet --locked -p xtask -- generate
 
 .PHONY: bench
 bench: build ## Measure TinyObs beside VictoriaMetrics and Prometheus (needs their Debian packages)

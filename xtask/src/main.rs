@@ -1,9 +1,10 @@
-//! Checks of the project itself that no compiler makes: `cargo xtask tidy`.
+//! Checks of the project itself that no compiler makes: `cargo xtask tidy`; `generate` writes what it wants fresh.
 //!
 //! Run from the workspace root. Prints every finding and fails when there is one.
 #![expect(clippy::disallowed_methods, reason = "a tool over the checkout, outside the program")]
 #![expect(clippy::print_stdout, reason = "its findings are its output")]
 
+mod configuration;
 mod dependencies;
 mod documents;
 
@@ -31,9 +32,14 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<Vec<String>> {
     match std::env::args().nth(1).as_deref() {
         Some("tidy") => {}
-        _ => bail!("usage: cargo xtask tidy"),
+        Some("generate") => {
+            configuration::write().context("write the page of the configuration")?;
+            return Ok(Vec::new());
+        }
+        _ => bail!("usage: cargo xtask tidy|generate"),
     }
     let mut findings = documents::check().context("check the documents")?;
+    findings.extend(configuration::check().context("check the page of the configuration")?);
     findings.extend(dependencies::check().context("check the dependencies")?);
     Ok(findings)
 }

@@ -47,7 +47,6 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the documentation.
-    #[cfg(test)]
     pub(crate) const ALL: [Self; 28] = [
         Self::BadData,
         Self::TooLarge,
@@ -239,10 +238,31 @@ impl Kind {
     }
 
     /// Returns what the code means, in a sentence.
-    #[cfg(test)]
     pub(crate) const fn meaning(self) -> &'static str {
         self.facts().3
     }
+}
+
+/// Returns the page of the documentation that lists the codes.
+#[must_use]
+pub fn error_codes() -> String {
+    let mut page = "\
+# Error codes
+
+Every refusal has a code that does not change, in the header `X-Error-Code` and, where the body is of our own shape, in its field `code`.
+The message beside it is for people and may change.
+With 429 and 503, `Retry-After` says after how many seconds to come again.
+This page is made from the code: `make generate`.
+
+| code | status | meaning |
+|---|---|---|
+"
+    .to_owned();
+    for kind in Kind::ALL {
+        let (code, status, meaning) = (kind.code(), kind.status().as_u16(), kind.meaning());
+        page.push_str(&format!("| `{code}` | {status} | {meaning} |\n"));
+    }
+    page
 }
 
 /// A refused request.
@@ -415,3 +435,36 @@ family!(
     PlainFailure,
     plain
 );
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_committed_list_of_codes_is_fresh() {
+        let committed = include_str!("../../../docs/errors.md");
+        assert!(committed == error_codes(), "docs/errors.md is stale: make generate");
+    }
+
+    #[test]
+    fn every_kind_has_a_code_of_its_own() {
+        let codes: BTreeSet<&str> = Kind::ALL.iter().map(|kind| kind.code()).collect();
+        assert_eq!(codes.len(), Kind::ALL.len());
+    }
+
+    #[test]
+    fn whoever_may_come_again_is_told_when() {
+        let after = |failure: &Failure| {
+            let response = failure.native();
+            let value = response.headers().get(header::RETRY_AFTER).cloned();
+            value.map(|value| value.to_str().expect("a number").to_owned())
+        };
+        let limited = Failure::new(Kind::RateLimited, "too fast");
+        assert_eq!(after(&limited).as_deref(), Some("1"));
+        let later = limited.retry_after(Duration::from_millis(2_001));
+        assert_eq!(after(&later).as_deref(), Some("3"), "never too early");
+        assert_eq!(after(&Failure::bad_data("nonsense")), None);
+    }
+}

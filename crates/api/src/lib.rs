@@ -32,6 +32,7 @@ mod time;
 mod tls;
 mod write;
 
+pub use failure::error_codes;
 pub use identity::Identity;
 pub use parts::{ApiLimits, ApiParts};
 pub use routes::{openapi_json, router};
