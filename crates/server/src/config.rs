@@ -229,13 +229,10 @@ impl Config {
                  or to none if everybody who reaches this address may read and write",
             );
         }
-<<<<<<< HEAD
         if self.auth.mode != AuthMode::Keys && self.auth.bootstrap_admin_key.is_some() {
             reader.mistake("auth.mode", "must be keys for a bootstrap key to open anything");
         }
-=======
         self.server.tls.check(reader);
->>>>>>> 8c83116 (server: TLS from files or self-signed, reloaded while it runs)
         for (path, value) in [
             ("http.connections_max", self.http.connections_max as u64),
             ("http.connections_per_address_max", self.http.connections_per_address_max as u64),
@@ -266,7 +263,6 @@ impl Config {
     }
 }
 
-<<<<<<< HEAD
 fn read_auth(reader: &mut Reader<'_>) -> AuthConfig {
     let modes = [("local", AuthMode::Local), ("none", AuthMode::None), ("keys", AuthMode::Keys)];
     AuthConfig {
@@ -275,10 +271,8 @@ fn read_auth(reader: &mut Reader<'_>) -> AuthConfig {
     }
 }
 
-fn read_store(reader: &mut Reader<'_>) -> tsdb::StoreConfig {
-=======
 impl TlsConfig {
-    fn check(&self, reader: &mut Reader) {
+    fn check(&self, reader: &mut Reader<'_>) {
         for (path, file) in [
             ("server.tls.certificate_file", &self.certificate_file),
             ("server.tls.key_file", &self.key_file),
@@ -307,7 +301,7 @@ impl TlsConfig {
     }
 }
 
-fn read_tls(reader: &mut Reader) -> TlsConfig {
+fn read_tls(reader: &mut Reader<'_>) -> TlsConfig {
     let modes =
         [("none", TlsMode::None), ("files", TlsMode::Files), ("self-signed", TlsMode::SelfSigned)];
     let versions = [("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
@@ -340,8 +334,7 @@ fn read_tls(reader: &mut Reader) -> TlsConfig {
     }
 }
 
-fn read_store(reader: &mut Reader) -> tsdb::StoreConfig {
->>>>>>> 8c83116 (server: TLS from files or self-signed, reloaded while it runs)
+fn read_store(reader: &mut Reader<'_>) -> tsdb::StoreConfig {
     let durability = [("fsync", journal::Durability::Fsync), ("os", journal::Durability::Os)];
     tsdb::StoreConfig {
         retention_ms: reader.signed_duration_ms("metrics.retention.raw"),

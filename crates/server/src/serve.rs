@@ -38,15 +38,11 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
         let path = "server.listen".to_owned();
         layers.settings.push(Setting { path, value: listen.to_string(), flag: "--listen" });
     }
-<<<<<<< HEAD
-    let config = Config::load(layers, fs.as_ref()).map_err(|error| Failure::Usage(error.into()))?;
-=======
     if let Some(value) = args.tls {
         let path = "server.tls.mode".to_owned();
         layers.settings.push(Setting { path, value, flag: "--tls" });
     }
-    let config = Config::load(layers).map_err(|error| Failure::Usage(error.into()))?;
->>>>>>> 8c83116 (server: TLS from files or self-signed, reloaded while it runs)
+    let config = Config::load(layers, fs.as_ref()).map_err(|error| Failure::Usage(error.into()))?;
     logging::init(&config.log)?;
 
     let listener = TcpListener::bind(config.server.listen)
