@@ -8,12 +8,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use access::OidcConfig;
 use api::{ClientAuth, TlsVersion};
 use ingest::{ScrapeConfig, ScrapeDefaults};
 use platform::Fs;
 use secrecy::SecretString;
 
 mod layers;
+mod oidc;
 mod units;
 
 pub(crate) use layers::{Environment, InForce, Layers, Setting};
@@ -59,6 +61,8 @@ pub(crate) struct AuthConfig {
     pub(crate) mode: AuthMode,
     /// The key of the first administrator.
     pub(crate) bootstrap_admin_key: Option<SecretString>,
+    /// Login at an OpenID Connect provider.
+    pub(crate) oidc: Option<OidcConfig>,
 }
 
 /// Encryption.
@@ -233,6 +237,9 @@ impl Config {
             reader.mistake("auth.mode", "must be keys for a bootstrap key to open anything");
         }
         self.server.tls.check(reader);
+        if self.auth.mode != AuthMode::Keys && self.auth.oidc.is_some() {
+            reader.mistake("auth.mode", "must be keys for people to log in");
+        }
         for (path, value) in [
             ("http.connections_max", self.http.connections_max as u64),
             ("http.connections_per_address_max", self.http.connections_per_address_max as u64),
@@ -268,6 +275,7 @@ fn read_auth(reader: &mut Reader<'_>) -> AuthConfig {
     AuthConfig {
         mode: reader.choice("auth.mode", &modes).unwrap_or(AuthMode::Local),
         bootstrap_admin_key: reader.secret("auth.bootstrap_admin_key"),
+        oidc: oidc::read_oidc(reader),
     }
 }
 

@@ -180,3 +180,81 @@ fn a_secret_that_cannot_be_had_is_a_mistake() {
         assert!(!found[0].contains("a secret"));
     }
 }
+
+/// A complete login at a provider, with `changes` over it.
+fn oidc(changes: &[&str]) -> Layers {
+    let file = "
+auth:
+  mode: keys
+  oidc:
+    issuer: https://login.example/
+    client_id: tinyobs
+    client_secret_file: run/key
+    redirect_url: https://obs.example/v1/login/oidc/callback
+    roles: [{value: operators, role: admin, all_tenants: true}, {value: staff, role: viewer, tenant: blue}]
+";
+    layers(file, &[], changes)
+}
+
+#[test]
+fn a_login_at_a_provider_is_read_completely() {
+    let config = load(oidc(&["auth.oidc.default_role=editor"])).expect("valid");
+    let oidc = config.auth.oidc.as_ref().expect("a provider");
+    assert_eq!(oidc.issuer.as_str(), "https://login.example/");
+    assert_eq!(oidc.client_secret.as_ref().map(|secret| secret.expose_secret()), Some("a secret"));
+    assert_eq!(oidc.scopes, ["profile", "email"]);
+    let rules: Vec<String> = oidc
+        .roles
+        .rules
+        .iter()
+        .chain([&access::RoleRule {
+            value: "others".to_owned(),
+            grant: oidc.roles.default.clone().expect("a default"),
+        }])
+        .map(|access::RoleRule { value, grant }| {
+            format!("{value}: {} in {} {}", grant.role, grant.tenant, grant.all_tenants)
+        })
+        .collect();
+    let expected = [
+        "operators: admin in default true",
+        "staff: viewer in blue false",
+        "others: editor in default false",
+    ];
+    assert_eq!(rules, expected);
+    assert!(load(Layers::default()).expect("valid").auth.oidc.is_none());
+    assert!(!format!("{config:?}").contains("a secret"));
+}
+
+#[test]
+fn a_login_at_a_provider_that_cannot_work_is_refused() {
+    for (change, expected) in [
+        ("auth.mode=local", "auth.mode (--set): must be keys for people to log in"),
+        ("auth.oidc.issuer=", "auth.oidc.issuer (--set): must be given for a login"),
+        (
+            "auth.oidc.issuer=http://login.example",
+            "auth.oidc.issuer (--set): must begin with https",
+        ),
+        ("auth.oidc.issuer=login.example", "auth.oidc.issuer (--set): must be an absolute URL"),
+        ("auth.oidc.client_id=", "auth.oidc.client_id (--set): must be given for a login"),
+        ("auth.oidc.redirect_url=https://obs.example/", "auth.oidc.redirect_url (--set): must end"),
+        (
+            "auth.oidc.redirect_url=http://obs.example/v1/login/oidc/callback",
+            "auth.oidc.redirect_url (--set): must begin with https",
+        ),
+        ("auth.oidc.roles=[]", "auth.oidc.roles (--set): must name who may come in"),
+        ("auth.oidc.roles=[{value: a}]", "auth.oidc.roles[0] (--set): missing field `role`"),
+        (
+            "auth.oidc.roles=[{value: a, role: root}]",
+            "auth.oidc.roles[0] (--set): 'root' is unknown",
+        ),
+        (
+            "auth.oidc.roles=[{value: a, role: admin, tenant: a b}]",
+            "auth.oidc.roles[0] (--set): a tenant's name has",
+        ),
+        ("auth.oidc.default_role=root", "auth.oidc.default_role (--set): 'root' is unknown"),
+        ("auth.oidc.client_secret=hush", "auth.oidc.client_secret (--set): must not be on the"),
+    ] {
+        let found = mistakes(oidc(&[change]));
+        assert!(found.iter().any(|mistake| mistake.starts_with(expected)), "{change}: {found:?}");
+    }
+}
