@@ -32,12 +32,13 @@ lint: web/node_modules/.package-lock.json ## Check format, lints, dependencies a
 	@scripts/lint.sh
 
 .PHONY: generate
-generate: ## Write the files that are made from the code: docs/openapi.json, docs/errors.md, docs/configuration-keys.md
+generate: web/node_modules/.package-lock.json ## Write the files that are made from the code: docs/openapi.json, docs/errors.md, docs/configuration-keys.md, web/src/api/schema.ts
 	@cargo run --quiet --locked -p api --example reference openapi > docs/openapi.json.new
 	@mv docs/openapi.json.new docs/openapi.json
 	@cargo run --quiet --locked -p api --example reference errors > docs/errors.md.new
 	@mv docs/errors.md.new docs/errors.md
 	@cargo run --quiet --locked -p xtask -- generate
+	@npm --prefix web run --silent generate
 
 .PHONY: bench
 bench: build ## Measure TinyObs beside VictoriaMetrics and Prometheus (needs their Debian packages)

@@ -190,4 +190,16 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn no_two_operations_have_the_same_name() {
+        let text = openapi_json(&endpoints());
+        let mut names: Vec<&str> =
+            text.lines().filter(|line| line.contains("\"operationId\":")).collect();
+        assert!(names.len() > 30, "{names:?}");
+        names.sort_unstable();
+        for pair in names.windows(2) {
+            assert!(pair.first() != pair.last(), "{pair:?}");
+        }
+    }
 }

@@ -177,10 +177,14 @@ fn details(description: &Description, access: Access) -> String {
         .join(" ")
 }
 
-/// Returns a name such as `get_api_v1_label_name_values`.
+/// Returns a name such as `get_api_v1_label_name_values`; no other operation may have it.
 fn operation_id(verb: Verb, path: &str) -> String {
     let verb = verb.as_str().to_ascii_lowercase();
-    let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    // Without a word of its own, `/-/ready` would be called as `/ready` is.
+    let segments = path.split('/').map(|segment| if segment == "-" { "dash" } else { segment });
+    let words = segments
+        .flat_map(|segment| segment.split(|c: char| !c.is_ascii_alphanumeric()))
+        .filter(|word| !word.is_empty());
     std::iter::once(verb.as_str()).chain(words).collect::<Vec<_>>().join("_")
 }
 
