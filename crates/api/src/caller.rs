@@ -10,9 +10,11 @@ use model::TenantId;
 use parking_lot::Mutex;
 use tsdb::Store;
 
+use crate::breaker::Breaker;
 use crate::failure::{Failure, Kind, NativeFailure};
 use crate::live::Snapshot;
 use crate::parts::App;
+use crate::stale::LastAnswers;
 
 /// How long sizes on disk are remembered: measuring them walks the data folder.
 const STATS_KEPT: Duration = Duration::from_secs(10);
@@ -63,12 +65,21 @@ pub(crate) struct Tenant {
     pub(crate) id: TenantId,
     pub(crate) store: Arc<Store>,
     pub(crate) snapshot: Snapshot,
+    pub(crate) breaker: Breaker,
+    pub(crate) last_answers: LastAnswers,
     /// Held while the folder is walked, so that it is walked once. Never held across an await.
     measured: Mutex<Option<(Duration, u64)>>,
 }
 
 impl Tenant {
     pub(crate) fn new(id: TenantId, store: Arc<Store>) -> Self {
-        Self { id, store, snapshot: Snapshot::default(), measured: Mutex::new(None) }
+        Self {
+            id,
+            store,
+            snapshot: Snapshot::default(),
+            breaker: Breaker::default(),
+            last_answers: LastAnswers::default(),
+            measured: Mutex::new(None),
+        }
     }
 }

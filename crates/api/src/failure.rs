@@ -42,12 +42,13 @@ pub(crate) enum Kind {
     QuotaExceeded,
     Unavailable,
     StorageFull,
+    StorageFailed,
     Internal,
 }
 
 impl Kind {
     /// Every kind, in the order of the documentation.
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::BadData,
         Self::TooLarge,
         Self::UnsupportedMedia,
@@ -75,6 +76,7 @@ impl Kind {
         Self::QuotaExceeded,
         Self::Unavailable,
         Self::StorageFull,
+        Self::StorageFailed,
         Self::Internal,
     ];
 
@@ -215,6 +217,12 @@ impl Kind {
                 "unavailable",
                 "There is no space left for this tenant.",
             ),
+            Self::StorageFailed => (
+                S::SERVICE_UNAVAILABLE,
+                "storage_failed",
+                "internal",
+                "The storage could not be read; the last good answer is given where there is one.",
+            ),
             Self::Internal => (
                 S::INTERNAL_SERVER_ERROR,
                 "internal",
@@ -344,9 +352,11 @@ impl Failure {
         let headers = response.headers_mut();
         headers.insert(CODE, HeaderValue::from_static(self.kind.code()));
         let again = match self.kind {
-            Kind::Unavailable | Kind::StorageFull | Kind::RateLimited | Kind::QuotaExceeded => {
-                Some(self.retry_after.unwrap_or(RETRY_AFTER))
-            }
+            Kind::Unavailable
+            | Kind::StorageFull
+            | Kind::StorageFailed
+            | Kind::RateLimited
+            | Kind::QuotaExceeded => Some(self.retry_after.unwrap_or(RETRY_AFTER)),
             _ => None,
         };
         if let Some(again) = again {
@@ -368,7 +378,7 @@ impl From<SourceError> for Failure {
         let kind = match &error {
             SourceError::Cancelled => Kind::Canceled,
             SourceError::Timeout => Kind::Timeout,
-            SourceError::Storage { .. } => Kind::Internal,
+            SourceError::Storage { .. } => Kind::StorageFailed,
         };
         Self::new(kind, error.to_string())
     }
@@ -383,7 +393,7 @@ impl From<QueryError> for Failure {
             | QueryError::TooManySamples { .. } => Kind::Execution,
             QueryError::Cancelled => Kind::Canceled,
             QueryError::Timeout => Kind::Timeout,
-            QueryError::Storage { .. } => Kind::Internal,
+            QueryError::Storage { .. } => Kind::StorageFailed,
         };
         Self::new(kind, error.to_string())
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::response::Response;
 use model::Cancellation;
 use tokio::sync::Semaphore;
 
@@ -35,13 +36,37 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// Runs `work` on a thread that may block, within `timeout`. Dropping the future cancels it.
+/// Runs `work`, which answers the question that `key` stands for. When the storage fails, the last good answer is
+/// given, marked as old.
+pub(crate) async fn answer(
+    caller: &Caller,
+    key: String,
+    timeout: Duration,
+    work: impl FnOnce(&Caller, &Cancellation) -> Result<Response, Failure> + Send + 'static,
+) -> Result<Response, Failure> {
+    let last = &caller.tenant.last_answers;
+    match run(caller, timeout, work).await {
+        Ok(response) => Ok(last.remember(key, caller.app.clock.now(), response).await),
+        Err(failure) if failure.kind == Kind::StorageFailed => {
+            last.recall(&key, caller.app.clock.now()).ok_or(failure)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Runs `work` on a thread that may block, within `timeout`. Dropping the future cancels it. While the storage fails,
+/// it is not asked.
 pub(crate) async fn run<T: Send + 'static>(
     caller: &Caller,
     timeout: Duration,
     work: impl FnOnce(&Caller, &Cancellation) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let app = &caller.app;
+    let breaker = &caller.tenant.breaker;
+    if let Some(wait) = breaker.open_for(app.clock.monotonic()) {
+        let message = "the storage failed several times in a row; it is not asked for a while";
+        return Err(Failure::new(Kind::StorageFailed, message).retry_after(wait));
+    }
     let deadline = app.clock.monotonic().saturating_add(timeout);
     let admitted = Arc::clone(&app.queries.admitted)
         .try_acquire_owned()
@@ -57,13 +82,20 @@ pub(crate) async fn run<T: Send + 'static>(
     };
     let cancellation = Cancellation::at(Arc::clone(&app.clock), deadline);
     let guard = CancelOnDrop(cancellation.clone());
-    let caller = caller.clone();
+    let worker = caller.clone();
     let result = tokio::task::spawn_blocking(move || {
         let _permits = (admitted, running);
-        work(&caller, &cancellation)
+        work(&worker, &cancellation)
     })
     .await;
     drop(guard);
+    match &result {
+        Ok(Err(failure)) if failure.kind == Kind::StorageFailed => {
+            breaker.failed(caller.app.clock.monotonic());
+        }
+        Ok(_) => breaker.succeeded(),
+        Err(_) => {}
+    }
     result.unwrap_or_else(|error| {
         tracing::error!(error = %error, "query panicked");
         Err(Failure::new(Kind::Internal, "the query made the server fail; the log says more"))

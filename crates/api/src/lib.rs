@@ -5,6 +5,7 @@
 //! Only this crate knows how anything is spelt in JSON.
 
 mod body;
+mod breaker;
 mod caller;
 mod endpoint;
 mod enforce;
@@ -27,6 +28,7 @@ mod remote_write;
 mod routes;
 mod serve;
 mod socket;
+mod stale;
 mod status;
 mod time;
 mod tls;

@@ -11,7 +11,10 @@ use crate::parts::App;
 
 /// Parameters in order; those of the body before those of the address, as Go has them.
 #[derive(Debug, Default)]
-pub(crate) struct Params(Vec<(String, String)>);
+pub(crate) struct Params {
+    path: String,
+    pairs: Vec<(String, String)>,
+}
 
 impl Params {
     /// Reads the parameters of a request.
@@ -33,7 +36,17 @@ impl Params {
             params = decode(&bytes)?;
         }
         params.extend(decode(parts.uri.query().unwrap_or_default().as_bytes())?);
-        Ok(Self(params))
+        Ok(Self { path: parts.uri.path().to_owned(), pairs: params })
+    }
+
+    /// Returns the path of the request.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Iterates over all parameters, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// Returns the first value of a parameter; `None` when it is absent or empty.
@@ -43,7 +56,7 @@ impl Params {
 
     /// Iterates over all values of a parameter.
     pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        let matching = self.0.iter().filter(move |(candidate, _)| candidate == name);
+        let matching = self.pairs.iter().filter(move |(candidate, _)| candidate == name);
         matching.map(|(_, value)| value.as_str())
     }
 }

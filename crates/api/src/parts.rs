@@ -153,4 +153,10 @@ impl App {
             tenants.entry(id.clone()).or_insert_with(|| Arc::new(Tenant::new(id.clone(), store)));
         Some(Arc::clone(tenant))
     }
+    /// Returns the tenants whose storage is not asked for a while, ascending.
+    pub(crate) fn open_breakers(&self) -> Vec<TenantId> {
+        let tenants = self.tenants.read();
+        let open = tenants.values().filter(|tenant| tenant.breaker.is_open());
+        open.map(|tenant| tenant.id.clone()).collect()
+    }
 }

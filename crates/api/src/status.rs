@@ -95,6 +95,9 @@ fn look(app: &App) -> Found {
         }
     }
     found.checks.insert("cardinality", near);
+    let open = app.open_breakers();
+    let breakers = open.iter().map(|tenant| format!("{tenant}: reads are refused for a while"));
+    found.checks.insert("reads", breakers.collect());
     for check in &app.checks {
         found.checks.entry(check.name()).or_default().extend(check.problem());
     }

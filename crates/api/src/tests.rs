@@ -121,6 +121,12 @@ impl Server {
         let (status, _, answer) = self.send(post("/v1/ingest", &body)).await;
         assert_eq!(status, StatusCode::OK, "{}", String::from_utf8_lossy(&answer));
     }
+
+    /// Stores one sample at a time in seconds.
+    async fn ingest_at(&self, name: &str, value: f64, seconds: i64) {
+        let time = crate::time::format_rfc3339(Timestamp::from_millis(seconds * 1000));
+        self.ingest(&format!(r#"{{"name":"{name}","value":{value},"timestamp":"{time}"}}"#)).await;
+    }
 }
 
 impl Drop for Server {

@@ -15,6 +15,7 @@ use crate::failure::{Failure, PrometheusFailure};
 use crate::gate;
 use crate::json::Json;
 use crate::params::Params;
+use crate::stale;
 
 /// Most selectors of one request.
 const SELECTORS_MAX: usize = 100;
@@ -29,32 +30,37 @@ pub(crate) async fn series(
     if wanted.selectors.is_empty() {
         return Err(Failure::bad_data("no match[] parameter provided").into());
     }
-    let response = gate::run(&caller, timeout(&caller, &params)?, move |caller, cancellation| {
-        let mut found = BTreeSet::<Labels>::new();
-        let mut columns = SampleColumns::new();
-        for matchers in &wanted.selectors {
-            for series in caller.store().select(matchers, wanted.range, cancellation)? {
-                cancellation.check()?;
-                if found.contains(series.labels()) {
-                    continue;
-                }
-                // Selection only promises that there may be samples.
-                if wanted.range != TimeRange::ALL {
-                    columns.clear();
-                    series.read(wanted.range, &mut columns)?;
-                    if columns.is_empty() {
+    let response = gate::answer(
+        &caller,
+        stale::key(&params),
+        timeout(&caller, &params)?,
+        move |caller, cancellation| {
+            let mut found = BTreeSet::<Labels>::new();
+            let mut columns = SampleColumns::new();
+            for matchers in &wanted.selectors {
+                for series in caller.store().select(matchers, wanted.range, cancellation)? {
+                    cancellation.check()?;
+                    if found.contains(series.labels()) {
                         continue;
                     }
+                    // Selection only promises that there may be samples.
+                    if wanted.range != TimeRange::ALL {
+                        columns.clear();
+                        series.read(wanted.range, &mut columns)?;
+                        if columns.is_empty() {
+                            continue;
+                        }
+                    }
+                    found.insert(series.labels().clone());
                 }
-                found.insert(series.labels().clone());
             }
-        }
-        let mut found: Vec<Labels> = found.into_iter().collect();
-        let truncated = truncate(&mut found, wanted.limit);
-        let mut json = Json::new();
-        json.list(["[", "]"], &found, |json, labels| json.labels(labels));
-        Ok(success(json, &warnings(truncated), &[]))
-    });
+            let mut found: Vec<Labels> = found.into_iter().collect();
+            let truncated = truncate(&mut found, wanted.limit);
+            let mut json = Json::new();
+            json.list(["[", "]"], &found, |json, labels| json.labels(labels));
+            Ok(success(json, &warnings(truncated), &[]))
+        },
+    );
     Ok(response.await?)
 }
 
@@ -65,11 +71,16 @@ pub(crate) async fn labels(
 ) -> Result<Response, PrometheusFailure> {
     let params = Params::of(&caller.app, request).await?;
     let wanted = Wanted::of(&params)?;
-    let response = gate::run(&caller, timeout(&caller, &params)?, move |caller, cancellation| {
-        wanted.collect(|matchers| {
-            Ok(caller.store().label_names(matchers, wanted.range, cancellation)?)
-        })
-    });
+    let response = gate::answer(
+        &caller,
+        stale::key(&params),
+        timeout(&caller, &params)?,
+        move |caller, cancellation| {
+            wanted.collect(|matchers| {
+                Ok(caller.store().label_names(matchers, wanted.range, cancellation)?)
+            })
+        },
+    );
     Ok(response.await?)
 }
 
@@ -85,11 +96,16 @@ pub(crate) async fn label_values(
     let name = unescape(&name);
     let params = Params::of(&caller.app, request).await?;
     let wanted = Wanted::of(&params)?;
-    let response = gate::run(&caller, timeout(&caller, &params)?, move |caller, cancellation| {
-        wanted.collect(|matchers| {
-            Ok(caller.store().label_values(&name, matchers, wanted.range, cancellation)?)
-        })
-    });
+    let response = gate::answer(
+        &caller,
+        stale::key(&params),
+        timeout(&caller, &params)?,
+        move |caller, cancellation| {
+            wanted.collect(|matchers| {
+                Ok(caller.store().label_values(&name, matchers, wanted.range, cancellation)?)
+            })
+        },
+    );
     Ok(response.await?)
 }
 

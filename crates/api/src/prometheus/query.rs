@@ -14,6 +14,7 @@ use crate::failure::{Failure, PrometheusFailure};
 use crate::gate;
 use crate::json::Json;
 use crate::params::Params;
+use crate::stale;
 use crate::time::{parse_duration, parse_time};
 
 /// What is warned of when `limit` cut the answer.
@@ -29,17 +30,18 @@ pub(crate) async fn query(caller: Caller, request: Request) -> Result<Response, 
     };
     let timeout = timeout(&caller, &params)?;
     let text = params.get("query").unwrap_or_default().to_owned();
-    let response = gate::run(&caller, timeout, move |caller, cancellation| {
-        let expr = parse_query(&text)?;
-        let outcome = caller.app.engine.query_instant(
-            caller.store().as_ref(),
-            &text,
-            &expr,
-            at,
-            cancellation,
-        )?;
-        Ok(answer(outcome, limit))
-    });
+    let response =
+        gate::answer(&caller, stale::key(&params), timeout, move |caller, cancellation| {
+            let expr = parse_query(&text)?;
+            let outcome = caller.app.engine.query_instant(
+                caller.store().as_ref(),
+                &text,
+                &expr,
+                at,
+                cancellation,
+            )?;
+            Ok(answer(outcome, limit))
+        });
     Ok(response.await?)
 }
 
@@ -65,20 +67,21 @@ pub(crate) async fn query_range(
     let timeout = timeout(&caller, &params)?;
     let text = params.get("query").unwrap_or_default().to_owned();
     let range = QueryRange { start, end, step_ms };
-    let response = gate::run(&caller, timeout, move |caller, cancellation| {
-        let expr = parse_query(&text)?;
-        let outcome = caller
-            .app
-            .engine
-            .query_range(caller.store().as_ref(), &text, &expr, range, cancellation)
-            .map_err(|error| match error {
-                QueryError::InvalidRange { reason } if !reason.starts_with("exceeded") => {
-                    Failure::parameter("query", reason)
-                }
-                other => other.into(),
-            })?;
-        Ok(answer(outcome, limit))
-    });
+    let response =
+        gate::answer(&caller, stale::key(&params), timeout, move |caller, cancellation| {
+            let expr = parse_query(&text)?;
+            let outcome = caller
+                .app
+                .engine
+                .query_range(caller.store().as_ref(), &text, &expr, range, cancellation)
+                .map_err(|error| match error {
+                    QueryError::InvalidRange { reason } if !reason.starts_with("exceeded") => {
+                        Failure::parameter("query", reason)
+                    }
+                    other => other.into(),
+                })?;
+            Ok(answer(outcome, limit))
+        });
     Ok(response.await?)
 }
 

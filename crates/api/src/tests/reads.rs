@@ -1,3 +1,5 @@
+use platform::FsOperation;
+
 use super::*;
 
 async fn filled() -> Server {
@@ -95,7 +97,7 @@ async fn old_routes_keep_their_shapes() {
         ),
         (
             "/v1/health",
-            r#"{"status":"healthy","version":"0.1.0","uptime":"0s","compaction":{"healthy":true},"checks":{"cardinality":"ok","storage":"ok"}}"#,
+            r#"{"status":"healthy","version":"0.1.0","uptime":"0s","compaction":{"healthy":true},"checks":{"cardinality":"ok","reads":"ok","storage":"ok"}}"#,
         ),
     ] {
         server.check(get(uri), 200, &format!("{expected}\n")).await;
@@ -149,4 +151,45 @@ async fn long_answers_are_compressed_for_those_who_take_it() {
     let mut unpacked = Vec::new();
     flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut unpacked).expect("gzip");
     assert_eq!(unpacked, plain);
+}
+
+#[tokio::test]
+async fn a_storage_that_fails_is_left_alone_and_the_last_answer_given_as_old() {
+    let config = StoreConfig { block_range_ms: 60_000, ..StoreConfig::default() };
+    let server = Server::with(ApiLimits::default(), config);
+    for minute in 0..10 {
+        let at = NOW_MS / 1000 - 1_200 + 60 * minute;
+        server.ingest_at("up", minute as f64, at).await;
+    }
+    server.clock.advance(std::time::Duration::from_secs(100));
+    server.store.maintain().expect("a block");
+    assert!(server.store.stats().blocks > 0, "the queries below read a block");
+    let query = |time: i64| get(&format!("/api/v1/query?query=up&time={time}"));
+    let then = NOW_MS / 1000 - 1_200;
+    let answer = format!(
+        r#"{{"status":"success","data":{{"resultType":"vector","result":[{{"metric":{{"__name__":"up"}},"value":[{then},"0"]}}]}}"#
+    );
+    server.check(query(then), 200, &format!("{answer}}}")).await;
+    for _ in 0..3 {
+        server.fs.fail_next(FsOperation::Read, std::io::ErrorKind::Other);
+        let (status, headers, body) = server.send(query(then)).await;
+        assert_eq!((status.as_u16(), &headers["age"]), (200, &"0".parse().expect("a value")));
+        let body = String::from_utf8(body).expect("text");
+        let warned = body.strip_prefix(&answer).expect("the same answer");
+        assert!(warned.starts_with(r#","warnings":["the storage could not be read"#), "{warned}");
+    }
+    // The disk is well again, but nobody asks it yet, and nothing is known of this question.
+    let unknown = get(&format!("/api/v1/query?query=sum(up)&time={then}"));
+    let (status, headers, _) = server.send(unknown).await;
+    assert_eq!(
+        (status.as_u16(), headers["x-error-code"].as_bytes()),
+        (503, &b"storage_failed"[..])
+    );
+    assert!(headers.contains_key("retry-after"));
+    server.clock.advance(std::time::Duration::from_secs(2));
+    server.check_contains(get("/v1/health"), 503, r#""reads":"failing""#).await;
+    server.clock.advance(std::time::Duration::from_secs(30));
+    server.check(query(then), 200, &format!("{answer}}}")).await;
+    server.clock.advance(std::time::Duration::from_secs(2));
+    server.check_contains(get("/v1/health"), 200, r#""reads":"ok""#).await;
 }
