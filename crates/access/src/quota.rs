@@ -68,7 +68,7 @@ pub enum LimitsError {
     #[error("'{what}_burst' needs '{what}_per_second'")]
     BurstAlone {
         /// What is counted.
-        what: &'static str,
+        what: Unit,
     },
     /// A maximum is zero, which would refuse everything.
     #[error("limit '{key}' is zero; leave it out for no limit, or disable the tenant")]
@@ -82,12 +82,6 @@ pub enum LimitsError {
 /// batches.
 const BURST_SECONDS_SINGLE: f64 = 2.0;
 const BURST_SECONDS_BATCH: f64 = 10.0;
-
-/// The names of what is counted, as they begin the keys.
-const REQUESTS: &str = "requests";
-const SAMPLES: &str = "samples";
-const EVENTS: &str = "events";
-const QUERIES: &str = "queries";
 
 /// The limits as the state database keeps them.
 #[derive(Default, Serialize, Deserialize)]
@@ -135,10 +129,10 @@ impl TenantLimits {
     pub fn from_json(text: &str) -> Result<Self, LimitsError> {
         let raw: RawTenantLimits = read(text)?;
         Ok(Self {
-            requests: rate(REQUESTS, raw.requests_per_second, raw.requests_burst)?,
-            samples: rate(SAMPLES, raw.samples_per_second, raw.samples_burst)?,
-            events: rate(EVENTS, raw.events_per_second, raw.events_burst)?,
-            queries: rate(QUERIES, raw.queries_per_second, raw.queries_burst)?,
+            requests: rate(Unit::Requests, raw.requests_per_second, raw.requests_burst)?,
+            samples: rate(Unit::Samples, raw.samples_per_second, raw.samples_burst)?,
+            events: rate(Unit::Events, raw.events_per_second, raw.events_burst)?,
+            queries: rate(Unit::Queries, raw.queries_per_second, raw.queries_burst)?,
             queries_concurrent_max: some("queries_concurrent_max", raw.queries_concurrent_max)?,
             query_samples_max: some("query_samples_max", raw.query_samples_max)?,
             series_max: some("series_max", raw.series_max)?,
@@ -200,9 +194,9 @@ impl KeyLimits {
     pub fn from_json(text: &str) -> Result<Self, LimitsError> {
         let raw: RawKeyLimits = read(text)?;
         Ok(Self {
-            requests: rate(REQUESTS, raw.requests_per_second, raw.requests_burst)?,
-            samples: rate(SAMPLES, raw.samples_per_second, raw.samples_burst)?,
-            events: rate(EVENTS, raw.events_per_second, raw.events_burst)?,
+            requests: rate(Unit::Requests, raw.requests_per_second, raw.requests_burst)?,
+            samples: rate(Unit::Samples, raw.samples_per_second, raw.samples_burst)?,
+            events: rate(Unit::Events, raw.events_per_second, raw.events_burst)?,
         })
     }
 
@@ -245,7 +239,7 @@ fn to_json(raw: &impl Serialize) -> String {
 }
 
 fn rate(
-    what: &'static str,
+    what: Unit,
     per_second: Option<f64>,
     burst: Option<u64>,
 ) -> Result<Option<RateLimit>, LimitsError> {
@@ -255,15 +249,7 @@ fn rate(
             Some(_) => Err(LimitsError::BurstAlone { what }),
         };
     };
-    let seconds =
-        if [SAMPLES, EVENTS].contains(&what) { BURST_SECONDS_BATCH } else { BURST_SECONDS_SINGLE };
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a float is cut to the range; the rate is checked below"
-    )]
-    let otherwise = (per_second * seconds).ceil().max(1.0) as u64;
-    RateLimit::new(per_second, burst.unwrap_or(otherwise)).map(Some).map_err(|source| {
+    what.limit(per_second, burst).map(Some).map_err(|source| {
         let part = match source {
             RateLimitError::PerSecond { .. } => "per_second",
             RateLimitError::Burst { .. } => "burst",
@@ -293,14 +279,42 @@ pub enum Unit {
     Queries,
 }
 
+impl Unit {
+    /// Returns the plural.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Samples => "samples",
+            Self::Events => "events",
+            Self::Queries => "queries",
+        }
+    }
+
+    /// Returns the limit of `per_second` on average. Without a `burst`, two seconds of requests and queries and ten
+    /// seconds of samples and events may come at once.
+    ///
+    /// # Errors
+    ///
+    /// A number is out of range.
+    pub fn limit(self, per_second: f64, burst: Option<u64>) -> Result<RateLimit, RateLimitError> {
+        let seconds = match self {
+            Self::Requests | Self::Queries => BURST_SECONDS_SINGLE,
+            Self::Samples | Self::Events => BURST_SECONDS_BATCH,
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a float is cut to the range; the rate is checked below"
+        )]
+        let otherwise = (per_second * seconds).ceil().max(1.0) as u64;
+        RateLimit::new(per_second, burst.unwrap_or(otherwise))
+    }
+}
+
 impl fmt::Display for Unit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Requests => REQUESTS,
-            Self::Samples => SAMPLES,
-            Self::Events => EVENTS,
-            Self::Queries => QUERIES,
-        })
+        f.write_str(self.as_str())
     }
 }
 
@@ -392,8 +406,8 @@ impl Refusal {
     #[must_use]
     pub fn quota(reason: RefusalReason, maximum: u64, amount: u64, rest: Duration) -> Self {
         let unit = match reason {
-            RefusalReason::QuotaSamples => SAMPLES,
-            RefusalReason::QuotaEvents => EVENTS,
+            RefusalReason::QuotaSamples => Unit::Samples.as_str(),
+            RefusalReason::QuotaEvents => Unit::Events.as_str(),
             _ => "bytes",
         };
         let (retry_after, advice) = if amount > maximum {

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::Principal;
+use access::{Demand, Now, Paying, Principal, TenantUsage, Unit, WriteCharge};
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use model::TenantId;
+use model::{AppendReceipt, Cancellation, TenantId, Timestamp, WriteBatch};
 use parking_lot::Mutex;
+use promql::ast::Expr;
+use promql::{Engine, EngineConfig, QueryError, QueryOutcome, QueryRange};
 use tsdb::Store;
 
 use crate::breaker::Breaker;
@@ -26,12 +28,70 @@ pub(crate) struct Caller {
     pub(crate) app: Arc<App>,
     pub(crate) principal: Arc<Principal>,
     pub(crate) tenant: Arc<Tenant>,
+    /// Whose limits hold.
+    pub(crate) paying: Paying,
 }
 
 impl Caller {
     /// Returns the metrics of the tenant.
     pub(crate) fn store(&self) -> &Arc<Store> {
         &self.tenant.store
+    }
+
+    /// Evaluates a query at one time over the tenant's metrics. Blocks.
+    pub(crate) fn query_instant(
+        &self,
+        text: &str,
+        expr: &Expr,
+        at: Timestamp,
+        cancellation: &Cancellation,
+    ) -> Result<QueryOutcome, QueryError> {
+        let store = self.tenant.store.as_ref();
+        self.counted(self.engine().query_instant(store, text, expr, at, cancellation))
+    }
+
+    /// Evaluates a query at the steps of a range over the tenant's metrics. Blocks.
+    pub(crate) fn query_range(
+        &self,
+        text: &str,
+        expr: &Expr,
+        range: QueryRange,
+        cancellation: &Cancellation,
+    ) -> Result<QueryOutcome, QueryError> {
+        let store = self.tenant.store.as_ref();
+        self.counted(self.engine().query_range(store, text, expr, range, cancellation))
+    }
+
+    fn counted(
+        &self,
+        outcome: Result<QueryOutcome, QueryError>,
+    ) -> Result<QueryOutcome, QueryError> {
+        outcome.inspect(|outcome| self.paying.count_samples_read(outcome.samples_read))
+    }
+
+    /// Returns the evaluator of queries, with the tenant's own limit of samples when that is lower.
+    fn engine(&self) -> Engine {
+        let config = *self.app.engine.config();
+        let own = self.paying.tenant_limits.query_samples_max.unwrap_or(u64::MAX);
+        Engine::new(EngineConfig { samples_max: config.samples_max.min(own), ..config })
+    }
+
+    /// Asks before its body is read whether a write of samples can be allowed at all.
+    pub(crate) fn may_write(&self, bytes: u64) -> Result<(), Failure> {
+        let now = Now::of(self.app.clock.as_ref());
+        Ok(self.paying.may_write(Unit::Samples, bytes.max(1), now)?)
+    }
+
+    /// Takes the samples of a write, and the bytes of its body as sent, from what is allowed: all of it, or nothing.
+    pub(crate) fn charge(
+        &self,
+        batch: &WriteBatch<'_>,
+        sent_bytes: usize,
+    ) -> Result<Charge, Failure> {
+        let now = Now::of(self.app.clock.as_ref());
+        let bytes = sent_bytes as u64;
+        let demand = Demand { samples: batch.sample_count() as u64, events: 0, bytes };
+        Ok(Charge { taken: self.paying.write(demand, now)?, bytes })
     }
 
     /// Returns the bytes on disk of the tenant as they were at most ten seconds ago. Blocking.
@@ -46,6 +106,20 @@ impl Caller {
                 bytes
             }
         }
+    }
+}
+
+/// What a write has taken. Without being kept it is given back.
+pub(crate) struct Charge {
+    taken: WriteCharge,
+    bytes: u64,
+}
+
+impl Charge {
+    /// Counts what was stored.
+    pub(crate) fn keep(self, receipt: &AppendReceipt) {
+        let samples = receipt.stored_samples as u64;
+        self.taken.keep(Demand { samples, events: 0, bytes: self.bytes });
     }
 }
 
@@ -64,6 +138,7 @@ impl FromRequestParts<Arc<App>> for Caller {
 pub(crate) struct Tenant {
     pub(crate) id: TenantId,
     pub(crate) store: Arc<Store>,
+    pub(crate) usage: Arc<TenantUsage>,
     pub(crate) snapshot: Snapshot,
     pub(crate) breaker: Breaker,
     pub(crate) last_answers: LastAnswers,
@@ -72,10 +147,11 @@ pub(crate) struct Tenant {
 }
 
 impl Tenant {
-    pub(crate) fn new(id: TenantId, store: Arc<Store>) -> Self {
+    pub(crate) fn new(id: TenantId, store: Arc<Store>, usage: Arc<TenantUsage>) -> Self {
         Self {
             id,
             store,
+            usage,
             snapshot: Snapshot::default(),
             breaker: Breaker::default(),
             last_answers: LastAnswers::default(),

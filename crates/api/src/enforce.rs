@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use access::Principal;
+use access::{Now, Principal, QueryCharge};
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use model::TenantId;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::caller::Caller;
-use crate::endpoint::{Access, Rule};
+use crate::endpoint::{Access, Class, Rule};
 use crate::failure::{Failure, Kind};
+use crate::limits;
 use crate::parts::App;
 
 /// Names another tenant than the own one, for those who may.
@@ -21,40 +23,73 @@ const TENANT_HEADER: &str = "x-scope-orgid";
 #[derive(Clone, Debug)]
 pub(crate) struct Visitor(pub(crate) Arc<Principal>);
 
-/// Runs the handler behind `rule`, or refuses.
+/// What a request has until its answer begins.
+struct Held {
+    _place: Option<OwnedSemaphorePermit>,
+    _query: Option<QueryCharge>,
+}
+
+/// Runs the handler behind `rule`, within the time of its class, or refuses.
 pub(crate) async fn enforce(
     app: Arc<App>,
     rule: Rule,
     mut request: Request,
     next: Next,
 ) -> Response {
-    match admit(&app, rule, request.headers()) {
-        Ok(None) => {
-            // Whoever is not known is served all the same.
-            if let Ok(principal) = app.identity.of(request.headers()) {
-                request.extensions_mut().insert(Visitor(principal));
-            }
+    let now = Now::of(app.clock.as_ref());
+    let _held = match admit(&app, rule, &mut request, now) {
+        Ok(held) => held,
+        Err(failure) => {
+            limits::discard(&app, request.into_body()).await;
+            return rule.family.spell(&failure);
         }
-        Ok(Some(caller)) => {
-            request.extensions_mut().insert(caller);
+    };
+    let Some(timeout) = app.admission.timeout(rule.class) else { return next.run(request).await };
+    let deadline = now.monotonic.saturating_add(timeout);
+    tokio::select! {
+        biased;
+        response = next.run(request) => response,
+        () = app.clock.sleep_until(deadline) => {
+            let message = "the request took longer than it may; try again later";
+            rule.family.spell(&Failure::overloaded(message))
         }
-        Err(failure) => return rule.family.spell(&failure),
     }
-    next.run(request).await
 }
 
-/// Returns the caller; `None` where nobody is asked who they are.
-fn admit(app: &Arc<App>, rule: Rule, headers: &HeaderMap) -> Result<Option<Caller>, Failure> {
-    if rule.access == Access::Public {
-        return Ok(None);
+/// Checks what can be checked before the body is read, the cheapest first, and tells the handler who asks.
+fn admit(app: &Arc<App>, rule: Rule, request: &mut Request, now: Now) -> Result<Held, Failure> {
+    if rule.class != Class::Probe {
+        app.admission.admit_address(request, now)?;
     }
-    let principal = app.identity.of(headers)?;
+    if rule.class == Class::Login {
+        app.admission.admit_login(request, now)?;
+    }
+    let place = app.admission.place(rule.class)?;
+    if rule.access == Access::Public {
+        // Whoever is not known is served all the same.
+        if let Ok(principal) = app.identity.of(request.headers()) {
+            request.extensions_mut().insert(Visitor(principal));
+        }
+        return Ok(Held { _place: place, _query: None });
+    }
+    let caller = caller(app, rule, request, now)?;
+    caller.paying.request(now)?;
+    let query = match rule.class {
+        Class::Query => Some(caller.paying.query(now)?),
+        _ => None,
+    };
+    request.extensions_mut().insert(caller);
+    Ok(Held { _place: place, _query: query })
+}
+
+/// Returns who asks, if they may.
+fn caller(app: &Arc<App>, rule: Rule, request: &Request, now: Now) -> Result<Caller, Failure> {
+    let principal = app.identity.of(request.headers())?;
     authorize(&principal, rule.access)?;
-    let id = tenant(&principal, headers.get(TENANT_HEADER))?;
-    let tenant = app.tenant(&id).ok_or_else(|| {
-        Failure::new(Kind::TenantUnknown, format!("there is no tenant '{id}' here"))
-    })?;
-    Ok(Some(Caller { app: Arc::clone(app), principal, tenant }))
+    let id = tenant(&principal, request.headers().get(TENANT_HEADER))?;
+    let tenant = app.tenant(&id)?;
+    let paying = app.admission.paying(&principal, &tenant, now);
+    Ok(Caller { app: Arc::clone(app), principal, tenant, paying })
 }
 
 fn authorize(principal: &Principal, access: Access) -> Result<(), Failure> {

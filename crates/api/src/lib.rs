@@ -16,6 +16,7 @@ mod guard;
 mod identity;
 mod json;
 mod legacy;
+mod limits;
 mod live;
 mod openapi;
 mod otlp;
@@ -36,6 +37,7 @@ mod write;
 
 pub use failure::error_codes;
 pub use identity::Identity;
+pub use limits::{ClassLimit, ClassLimits, RequestLimits};
 pub use parts::{ApiLimits, ApiParts};
 pub use routes::{openapi_json, router};
 pub use serve::{

@@ -81,6 +81,7 @@ fn append(
     compression: Compression,
     body: Bytes,
 ) -> Result<Stored, Failure> {
+    let sent_bytes = body.len();
     let body = body::unpack(compression, body, caller.app.limits.write_body_bytes_max)?;
     let metrics = decode_otlp(format, &body).map_err(|error| {
         let kind = match &error {
@@ -89,7 +90,10 @@ fn append(
         };
         Failure::new(kind, error.to_string())
     })?;
-    let receipt = caller.store().append(&metrics.batch(), AppendMode::Partial)?;
+    let batch = metrics.batch();
+    let charge = caller.charge(&batch, sent_bytes)?;
+    let receipt = caller.store().append(&batch, AppendMode::Partial)?;
+    charge.keep(&receipt);
     let mut message = metrics.rejection_message();
     if let Some(first) = receipt.rejections.examples.first() {
         if !message.is_empty() {

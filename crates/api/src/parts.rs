@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use access::Meters;
 use model::TenantId;
 use parking_lot::RwLock;
 use platform::{Clock, Rng};
@@ -12,8 +13,10 @@ use tokio::sync::{Semaphore, watch};
 use tsdb::Stores;
 
 use crate::caller::Tenant;
+use crate::failure::{Failure, Kind};
 use crate::gate::Gate;
 use crate::identity::Identity;
+use crate::limits::{Admission, RequestLimits};
 use crate::page::Assets;
 use crate::reference::Reference;
 use crate::status::{Health, HealthCheck};
@@ -35,6 +38,8 @@ pub struct ApiParts {
     pub checks: Vec<Arc<dyn HealthCheck>>,
     /// What is allowed.
     pub limits: ApiLimits,
+    /// What tenants and keys use.
+    pub meters: Arc<Meters>,
     /// Whether there is no login because only this machine can ask. Then requests for host names that others may own
     /// are refused: a page from elsewhere can give its own name this machine's address and read everything.
     pub local_only: bool,
@@ -65,6 +70,8 @@ pub struct ApiLimits {
     pub storage_bytes_max: u64,
     /// Most live connections.
     pub live_connections_max: usize,
+    /// How much anybody may ask.
+    pub requests: RequestLimits,
 }
 
 impl Default for ApiLimits {
@@ -80,6 +87,7 @@ impl Default for ApiLimits {
             query_timeout: Duration::from_secs(10),
             storage_bytes_max: 0,
             live_connections_max: 64,
+            requests: RequestLimits::default(),
         }
     }
 }
@@ -93,6 +101,7 @@ pub(crate) struct App {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) limits: ApiLimits,
+    pub(crate) admission: Admission,
     pub(crate) shutdown: watch::Receiver<bool>,
     pub(crate) started: Duration,
     pub(crate) queries: Gate,
@@ -118,11 +127,13 @@ impl App {
             rng,
             checks,
             limits,
-            local_only: _,
+            meters,
+            local_only,
             shutdown,
         } = parts;
         Self {
             started: clock.monotonic(),
+            admission: Admission::new(limits.requests.clone(), local_only, meters, rng.as_ref()),
             queries: Gate::new(limits.queries_concurrent_max, limits.queries_waiting_max),
             writes: Arc::new(Semaphore::new(limits.writes_concurrent_max)),
             bodies: Arc::new(Semaphore::new(limits.bodies_bytes_max.min(Semaphore::MAX_PERMITS))),
@@ -142,16 +153,20 @@ impl App {
         }
     }
 
-    /// Returns what requests of a tenant share; `None` when this server has no such tenant.
-    pub(crate) fn tenant(&self, id: &TenantId) -> Option<Arc<Tenant>> {
+    /// Returns what requests of a tenant share, when this server has such a tenant.
+    pub(crate) fn tenant(&self, id: &TenantId) -> Result<Arc<Tenant>, Failure> {
         if let Some(tenant) = self.tenants.read().get(id) {
-            return Some(Arc::clone(tenant));
+            return Ok(Arc::clone(tenant));
         }
-        let store = self.stores.get(id)?;
+        let store = self.stores.get(id).ok_or_else(|| {
+            Failure::new(Kind::TenantUnknown, format!("there is no tenant '{id}' here"))
+        })?;
+        let usage = self.admission.usage(id, self.clock.now())?;
         let mut tenants = self.tenants.write();
-        let tenant =
-            tenants.entry(id.clone()).or_insert_with(|| Arc::new(Tenant::new(id.clone(), store)));
-        Some(Arc::clone(tenant))
+        let tenant = tenants
+            .entry(id.clone())
+            .or_insert_with(|| Arc::new(Tenant::new(id.clone(), store, usage)));
+        Ok(Arc::clone(tenant))
     }
     /// Returns the tenants whose storage is not asked for a while, ascending.
     pub(crate) fn open_breakers(&self) -> Vec<TenantId> {

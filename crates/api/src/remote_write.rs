@@ -81,6 +81,7 @@ fn version(headers: &HeaderMap) -> Result<Version, Failure> {
 }
 
 fn append(caller: &Caller, version: Version, body: Bytes) -> Result<Written, Failure> {
+    let sent_bytes = body.len();
     let body = body::unpack(Compression::Snappy, body, caller.app.limits.write_body_bytes_max)?;
     let mut arena = LabelArena::new();
     let request = match version {
@@ -97,7 +98,9 @@ fn append(caller: &Caller, version: Version, body: Bytes) -> Result<Written, Fai
         };
         Failure::new(kind, error.to_string())
     })?;
+    let charge = caller.charge(&request.batch, sent_bytes)?;
     let receipt = caller.store().append(&request.batch, AppendMode::Partial)?;
+    charge.keep(&receipt);
     Ok(Written { receipt, counts: request.counts })
 }
 

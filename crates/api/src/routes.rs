@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use access::Now;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::from_fn;
@@ -60,6 +61,9 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
 /// Answers paths that are no route of the API: the page, or that there is nothing.
 async fn elsewhere(State(app): State<Arc<App>>, request: Request) -> Response {
     let path = request.uri().path();
+    if let Err(failure) = app.admission.admit_address(&request, Now::of(app.clock.as_ref())) {
+        return refuse(path, &failure);
+    }
     if may_be_page(path)
         && let Some(response) = page::serve(&app, request.method(), path)
     {
@@ -78,8 +82,11 @@ fn may_be_page(path: &str) -> bool {
     path.is_empty() || !is_api && path.split('/').all(is_plain)
 }
 
-async fn wrong_method(request: Request) -> Response {
+async fn wrong_method(State(app): State<Arc<App>>, request: Request) -> Response {
     let path = request.uri().path();
+    if let Err(failure) = app.admission.admit_address(&request, Now::of(app.clock.as_ref())) {
+        return refuse(path, &failure);
+    }
     let message = format!("{} is not possible at {path}", request.method());
     refuse(path, &Failure::new(Kind::Method, message))
 }

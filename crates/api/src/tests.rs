@@ -1,6 +1,7 @@
 //! The routes against a real store on a simulated disk.
 
 mod bad;
+mod limits;
 mod live;
 mod page;
 mod reads;
@@ -8,10 +9,11 @@ mod socket;
 mod writes;
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use access::Principal;
+use access::{Meters, Principal};
 use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Request, StatusCode};
@@ -24,7 +26,7 @@ use tower::ServiceExt as _;
 use tsdb::{Store, StoreConfig, Stores};
 
 use crate::routes::router_with;
-use crate::{ApiLimits, ApiParts, Identity};
+use crate::{ApiLimits, ApiParts, ConnectionInfo, Identity};
 
 /// 2024-11-19T07:06:40Z.
 const NOW_MS: i64 = 1_732_000_000_000;
@@ -33,6 +35,7 @@ const NOW_MS: i64 = 1_732_000_000_000;
 struct Server {
     router: Router,
     store: Arc<Store>,
+    meters: Arc<Meters>,
     clock: Arc<SimClock>,
     fs: Arc<SimFs>,
     stop: watch::Sender<bool>,
@@ -58,6 +61,7 @@ impl Server {
         let stores = Stores::new();
         stores.add(TenantId::default_tenant(), Arc::clone(&store));
         let (stop, shutdown) = watch::channel(false);
+        let meters = Arc::new(Meters::new(8, 8));
         let router = router_with(
             ApiParts {
                 stores,
@@ -67,6 +71,7 @@ impl Server {
                 rng: SimRng::new(2),
                 checks: Vec::new(),
                 limits,
+                meters: Arc::clone(&meters),
                 local_only: true,
                 shutdown,
             },
@@ -86,10 +91,13 @@ impl Server {
                 |_| {},
             )
             .expect("a thread");
-        Self { router, store, clock, fs, stop, threads: Some(threads) }
+        Self { router, store, meters, clock, fs, stop, threads: Some(threads) }
     }
 
-    async fn send(&self, request: Request<Body>) -> (StatusCode, HeaderMap, Vec<u8>) {
+    async fn send(&self, mut request: Request<Body>) -> (StatusCode, HeaderMap, Vec<u8>) {
+        if request.extensions().get::<ConnectionInfo>().is_none() {
+            request.extensions_mut().insert(connection_from("127.0.0.1"));
+        }
         let response = self.router.clone().oneshot(request).await.expect("infallible");
         let (parts, body) = response.into_parts();
         let body = body.collect().await.expect("a body in memory").to_bytes();
@@ -145,6 +153,11 @@ fn assets(path: &str) -> Option<Cow<'static, [u8]>> {
         "icon.svg" => Some(b"<svg/>".into()),
         _ => None,
     }
+}
+
+fn connection_from(address: &str) -> ConnectionInfo {
+    let peer = SocketAddr::new(address.parse().expect("an address"), 40_000);
+    ConnectionInfo { peer, tls: false, certificate: None }
 }
 
 fn get(uri: &str) -> Request<Body> {

@@ -8,9 +8,11 @@ use bytes::Bytes;
 use crate::body::{self, Received};
 use crate::caller::Caller;
 use crate::failure::{Failure, Kind};
+use crate::limits;
 
 /// Reads the body of a write, of at most `bytes_max` bytes, and runs `work` on it on a thread that may block.
 ///
+/// The body is not read when the tenant or the key may not send anything now, whatever it says.
 /// The place is taken only once the body is there: slow senders hold up nobody.
 pub(crate) async fn run<T, E>(
     caller: &Caller,
@@ -23,6 +25,10 @@ where
     E: From<Failure> + Send + 'static,
 {
     let app = &caller.app;
+    if let Err(failure) = caller.may_write(http_body::Body::size_hint(&body).lower()) {
+        limits::discard(app, body).await;
+        return Err(failure.into());
+    }
     let Received { bytes, room } = body::read(app, body, bytes_max).await?;
     let deadline = app.clock.monotonic().saturating_add(app.limits.body_timeout);
     let place = tokio::select! {

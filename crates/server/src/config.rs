@@ -9,12 +9,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use access::OidcConfig;
-use api::{ClientAuth, TlsVersion};
+use api::{ClientAuth, RequestLimits, TlsVersion};
 use ingest::{ScrapeConfig, ScrapeDefaults};
 use platform::Fs;
 use secrecy::SecretString;
 
 mod layers;
+mod limits;
 mod oidc;
 mod units;
 
@@ -34,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) server: ServerConfig,
     pub(crate) http: HttpConfig,
+    /// How much anybody may ask.
+    pub(crate) limits: RequestLimits,
     pub(crate) metrics: tsdb::StoreConfig,
     /// Most bytes that the data folder may take up before `/v1/ingest` refuses; 0 is no limit.
     pub(crate) storage_bytes_max: u64,
@@ -194,6 +197,7 @@ impl Config {
                 body_bytes_max: reader.count_bytes("http.body_bytes_max"),
                 write_body_bytes_max: reader.count_bytes("http.write_body_bytes_max"),
             },
+            limits: limits::read(reader),
             metrics: read_store(reader),
             storage_bytes_max: reader.bytes("metrics.storage_bytes_max"),
             query: QueryConfig {

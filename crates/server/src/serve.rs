@@ -8,6 +8,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use access::Meters;
 use anyhow::{Context as _, anyhow};
 use api::{ServeStats, Tls};
 use ingest::Scraper;
@@ -26,6 +27,11 @@ use crate::config::{AuthMode, Config, Setting, TlsMode};
 use crate::shutdown::Signals;
 use crate::tenants::TenantStores;
 use crate::{certificates, logging, observe, tenants, threads, wiring};
+
+/// Most tenants whose usage is counted; requests of further ones are refused.
+const TENANTS_MAX: usize = 10_000;
+/// Most keys whose usage is counted at a time.
+const KEYS_METERED_MAX: usize = 10_000;
 
 /// The file that is locked while a program uses the data folder.
 pub(crate) const LOCK_FILE: &str = "lock";
@@ -77,6 +83,8 @@ pub(crate) struct Parts {
     pub(crate) tls: Option<Arc<Tls>>,
     /// What happens on the socket.
     pub(crate) serve_stats: Arc<ServeStats>,
+    /// What tenants and keys use.
+    pub(crate) meters: Arc<Meters>,
     pub(crate) tenants: TenantStores,
     /// The default tenant's store: what this machine says about itself goes there.
     pub(crate) store: Arc<Store>,
@@ -107,7 +115,8 @@ impl Parts {
             tenants.open(&tenant)?;
         }
         let serve_stats = Arc::default();
-        Ok(Self { fs, file_stats, clock, rng, tls, serve_stats, tenants, store, fatal })
+        let meters = Arc::new(Meters::new(TENANTS_MAX, KEYS_METERED_MAX));
+        Ok(Self { fs, file_stats, clock, rng, tls, serve_stats, meters, tenants, store, fatal })
     }
 }
 

@@ -44,6 +44,7 @@ pub(crate) fn start_http(
         rng: Arc::clone(&parts.rng) as Arc<dyn Rng>,
         checks: parts.tls.iter().map(|tls| Arc::clone(tls) as Arc<dyn HealthCheck>).collect(),
         limits: limits(config),
+        meters: Arc::clone(&parts.meters),
         local_only: config.auth.mode == AuthMode::Local,
         shutdown: stopped.clone(),
     });
@@ -96,6 +97,7 @@ fn limits(config: &Config) -> ApiLimits {
             concurrency => concurrency,
         },
         storage_bytes_max: config.storage_bytes_max,
+        requests: config.limits.clone(),
         ..defaults
     }
 }

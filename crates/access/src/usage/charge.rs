@@ -122,6 +122,11 @@ impl Paying {
         Ok(charge)
     }
 
+    /// Counts what a query read.
+    pub fn count_samples_read(&self, samples: u64) {
+        self.tenant.count(UsageKind::SamplesRead, samples);
+    }
+
     fn counted<T>(&self, result: Result<T, Refusal>) -> Result<T, Refusal> {
         result.inspect_err(|refusal| self.tenant.count_refusal(refusal.reason))
     }
@@ -261,13 +266,6 @@ impl Drop for WriteCharge {
 #[must_use = "the query has its place only as long as this lives"]
 pub struct QueryCharge {
     tenant: Arc<TenantUsage>,
-}
-
-impl QueryCharge {
-    /// Counts what the query read.
-    pub fn count_samples_read(&self, samples: u64) {
-        self.tenant.count(UsageKind::SamplesRead, samples);
-    }
 }
 
 impl Drop for QueryCharge {

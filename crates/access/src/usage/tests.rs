@@ -206,7 +206,7 @@ fn queries_have_a_rate_and_a_number_at_a_time() {
     let first = paying.query(at(0)).expect("allowed");
     let second = paying.query(at(0)).expect("allowed");
     assert_eq!(reason(paying.query(at(0))), Some(RefusalReason::QueriesConcurrent));
-    first.count_samples_read(7);
+    paying.count_samples_read(7);
     drop((first, second));
     drop(paying.query(at(0)).expect("places are free again"));
     assert_eq!(reason(paying.query(at(0))), Some(RefusalReason::RateTenant));

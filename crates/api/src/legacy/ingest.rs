@@ -83,6 +83,7 @@ fn store(
     compression: Compression,
     body: Bytes,
 ) -> Result<(usize, Option<AppendReceipt>), IngestFailure> {
+    let sent_bytes = body.len();
     let body = body::unpack(compression, body, caller.app.limits.body_bytes_max)?;
     let metrics = decode(&body)?;
     check_space(caller)?;
@@ -104,7 +105,9 @@ fn store(
     if batch.is_empty() {
         return Ok((0, None));
     }
+    let charge = caller.charge(&batch, sent_bytes)?;
     let receipt = caller.store().append(&batch, AppendMode::AllOrNothing).map_err(refused)?;
+    charge.keep(&receipt);
     Ok((metrics.len(), Some(receipt)))
 }
 

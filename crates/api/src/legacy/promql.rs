@@ -71,11 +71,8 @@ pub(crate) async fn execute(caller: Caller, request: Request) -> Result<Response
     let response =
         gate::run(&caller, caller.app.limits.query_timeout, move |caller, cancellation| {
             let expr = parse(&text)?;
-            let outcome = caller
-                .app
-                .engine
-                .query_range(caller.store().as_ref(), &text, &expr, range, cancellation)
-                .map_err(execution)?;
+            let outcome =
+                caller.query_range(&text, &expr, range, cancellation).map_err(execution)?;
             Ok(answer(&outcome.value, "matrix", &text))
         });
     Ok(response.await?)
@@ -97,11 +94,8 @@ pub(crate) async fn instant(caller: Caller, request: Request) -> Result<Response
     let response =
         gate::run(&caller, caller.app.limits.query_timeout, move |caller, cancellation| {
             let expr = parse(&text)?;
-            let outcome = caller
-                .app
-                .engine
-                .query_instant(caller.store().as_ref(), &text, &expr, at, cancellation)
-                .map_err(execution)?;
+            let outcome =
+                caller.query_instant(&text, &expr, at, cancellation).map_err(execution)?;
             Ok(answer(&outcome.value, "vector", &text))
         });
     Ok(response.await?)

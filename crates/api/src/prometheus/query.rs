@@ -33,13 +33,7 @@ pub(crate) async fn query(caller: Caller, request: Request) -> Result<Response, 
     let response =
         gate::answer(&caller, stale::key(&params), timeout, move |caller, cancellation| {
             let expr = parse_query(&text)?;
-            let outcome = caller.app.engine.query_instant(
-                caller.store().as_ref(),
-                &text,
-                &expr,
-                at,
-                cancellation,
-            )?;
+            let outcome = caller.query_instant(&text, &expr, at, cancellation)?;
             Ok(answer(outcome, limit))
         });
     Ok(response.await?)
@@ -70,16 +64,14 @@ pub(crate) async fn query_range(
     let response =
         gate::answer(&caller, stale::key(&params), timeout, move |caller, cancellation| {
             let expr = parse_query(&text)?;
-            let outcome = caller
-                .app
-                .engine
-                .query_range(caller.store().as_ref(), &text, &expr, range, cancellation)
-                .map_err(|error| match error {
+            let outcome = caller.query_range(&text, &expr, range, cancellation).map_err(
+                |error| match error {
                     QueryError::InvalidRange { reason } if !reason.starts_with("exceeded") => {
                         Failure::parameter("query", reason)
                     }
                     other => other.into(),
-                })?;
+                },
+            )?;
             Ok(answer(outcome, limit))
         });
     Ok(response.await?)

@@ -258,3 +258,46 @@ fn a_login_at_a_provider_that_cannot_work_is_refused() {
         assert!(found.iter().any(|mistake| mistake.starts_with(expected)), "{change}: {found:?}");
     }
 }
+
+#[test]
+fn the_limits_of_requests_are_those_of_the_library_and_can_be_changed() {
+    let config = load(Layers::default()).expect("valid");
+    let defaults = api::RequestLimits::default();
+    assert_eq!(config.limits.address, defaults.address);
+    assert_eq!(config.limits.logins, defaults.logins);
+    assert_eq!(config.limits.keys, defaults.keys);
+    assert_eq!(config.limits.tenants, defaults.tenants);
+    assert_eq!(config.limits.proxies, defaults.proxies);
+
+    let settings = [
+        "limits.address.requests_per_second=0",
+        "limits.key.samples_per_second=100",
+        "limits.tenant.requests_per_second=2.5",
+        "limits.tenant.requests_burst=7",
+        "limits.tenant.bytes_per_day=1GiB",
+        "limits.trusted_proxies=[10.0.0.0/8, 192.168.1.1]",
+    ];
+    let limits = load(layers("", &[], &settings)).expect("valid").limits;
+    assert_eq!(limits.address, None);
+    let burst = |limit: Option<access::RateLimit>| limit.map(access::RateLimit::burst);
+    assert_eq!(burst(limits.keys.samples), Some(1000));
+    assert_eq!(burst(limits.tenants.requests), Some(7));
+    assert_eq!(limits.tenants.bytes_per_day_max, Some(1 << 30));
+    assert!(limits.proxies.contains("10.1.2.3".parse().expect("an address")));
+
+    let settings = [
+        "limits.address.requests_per_second=-1",
+        "limits.address.logins_burst=9999999999999",
+        "limits.trusted_proxies=[example.org]",
+        "limits.forwarded_header=via",
+    ];
+    assert_eq!(
+        mistakes(layers("", &[], &settings)),
+        [
+            "limits.address.logins_burst (--set): a burst is between 1 and 1000000000000, not 9999999999999",
+            "limits.address.requests_per_second (--set): a rate is between 0.001 and 1000000000 a second, not -1",
+            "limits.forwarded_header (--set): 'via' is not one of x-forwarded-for, forwarded",
+            "limits.trusted_proxies (--set): 'example.org' is neither an address nor a network; write 10.0.0.0/8 or 2001:db8::1",
+        ]
+    );
+}

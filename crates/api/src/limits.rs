@@ -1,0 +1,284 @@
+//! How much anybody may ask: by client address, by key and tenant, and by class of routes.
+//!
+//! What is refused costs little: nothing of its body is kept, and of a long one nothing is read.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::{
+    ClientKey, Exceeded, KeyLimits, KeyedLimiter, Meters, Now, Paying, Principal, PrincipalKind,
+    RateLimit, Refusal, RefusalReason, TenantLimits, TenantUsage, TrustedProxies, Unit,
+};
+use axum::body::Body;
+use axum::extract::Request;
+use http_body_util::BodyExt as _;
+use model::TenantId;
+use platform::{Rng, Timestamp};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::caller::Tenant;
+use crate::endpoint::Class;
+use crate::failure::{Failure, Kind};
+use crate::parts::App;
+use crate::serve::ConnectionInfo;
+
+/// How much anybody may ask.
+#[derive(Clone, Debug)]
+pub struct RequestLimits {
+    /// Requests of one client address; IPv6 addresses count by their first 64 bits. Probes are exempt.
+    pub address: Option<RateLimit>,
+    /// Logins tried from one client address.
+    pub logins: Option<RateLimit>,
+    /// What keys are allowed that have no limits of their own.
+    pub keys: Arc<KeyLimits>,
+    /// What tenants are allowed that have no limits of their own.
+    pub tenants: Arc<TenantLimits>,
+    /// The proxies that are believed when they say who asks.
+    pub proxies: TrustedProxies,
+    /// What each class of routes is allowed.
+    pub classes: ClassLimits,
+}
+
+/// What each class of routes is allowed. Further requests are told to come again. Probes have no limit but that of
+/// connections: they answer at once from memory, and are to answer when everything else is refused.
+#[derive(Clone, Copy, Debug)]
+pub struct ClassLimits {
+    /// What evaluates and lists; those that are admitted then wait for their turn.
+    pub query: ClassLimit,
+    /// What stores; the time is for reading, for waiting for its turn and for the disk.
+    pub write: ClassLimit,
+    /// What manages.
+    pub admin: ClassLimit,
+    /// What checks passwords, which is meant to be slow.
+    pub login: ClassLimit,
+    /// What stays open; this is for its beginning.
+    pub live: ClassLimit,
+}
+
+/// What one class of routes is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClassLimit {
+    /// Most requests that are worked on at a time.
+    pub concurrent_max: usize,
+    /// How long it may take until the answer begins.
+    pub timeout: Duration,
+}
+
+impl Default for ClassLimits {
+    fn default() -> Self {
+        let limit = |concurrent_max, seconds| ClassLimit {
+            concurrent_max,
+            timeout: Duration::from_secs(seconds),
+        };
+        Self {
+            query: limit(256, 120),
+            write: limit(512, 120),
+            admin: limit(32, 30),
+            login: limit(8, 30),
+            live: limit(64, 30),
+        }
+    }
+}
+
+impl ClassLimits {
+    const fn of(&self, class: Class) -> Option<ClassLimit> {
+        match class {
+            Class::Probe => None,
+            Class::Query => Some(self.query),
+            Class::Write => Some(self.write),
+            Class::Admin => Some(self.admin),
+            Class::Login => Some(self.login),
+            Class::Live => Some(self.live),
+        }
+    }
+}
+
+impl Default for RequestLimits {
+    /// As `config.default.yaml`.
+    fn default() -> Self {
+        Self {
+            address: RateLimit::new(100.0, 200).ok(),
+            logins: RateLimit::new(0.2, 10).ok(),
+            keys: Arc::default(),
+            tenants: Arc::default(),
+            proxies: TrustedProxies::default(),
+            classes: ClassLimits::default(),
+        }
+    }
+}
+
+/// Client addresses whose requests are counted: 850 KiB.
+const ADDRESSES_MAX: usize = 32_768;
+/// Longest body of a refused request that is read, and thrown away, so that the connection can go on; in bytes. With
+/// longer ones the connection is closed.
+const DISCARDED_BYTES_MAX: usize = 128 << 10;
+/// How long such a body may take to arrive.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Where requests are admitted, or not.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    limits: RequestLimits,
+    addresses: KeyedLimiter<ClientKey>,
+    logins: KeyedLimiter<ClientKey>,
+    places: Places,
+    /// Whether requests of this machine are not counted.
+    local_only: bool,
+    meters: Arc<Meters>,
+}
+
+/// What the classes have left.
+#[derive(Debug)]
+struct Places {
+    query: Arc<Semaphore>,
+    write: Arc<Semaphore>,
+    admin: Arc<Semaphore>,
+    login: Arc<Semaphore>,
+    live: Arc<Semaphore>,
+}
+
+impl Admission {
+    pub(crate) fn new(
+        limits: RequestLimits,
+        local_only: bool,
+        meters: Arc<Meters>,
+        rng: &dyn Rng,
+    ) -> Self {
+        let places = |limit: ClassLimit| Arc::new(Semaphore::new(limit.concurrent_max));
+        let classes = limits.classes;
+        Self {
+            addresses: KeyedLimiter::new(ADDRESSES_MAX, rng),
+            logins: KeyedLimiter::new(ADDRESSES_MAX, rng),
+            places: Places {
+                query: places(classes.query),
+                write: places(classes.write),
+                admin: places(classes.admin),
+                login: places(classes.login),
+                live: places(classes.live),
+            },
+            limits,
+            local_only,
+            meters,
+        }
+    }
+
+    /// Counts a request against its client's address.
+    pub(crate) fn admit_address(&self, request: &Request, now: Now) -> Result<(), Failure> {
+        self.spend(&self.addresses, self.limits.address, request, now)
+    }
+
+    /// Counts a login against its client's address.
+    pub(crate) fn admit_login(&self, request: &Request, now: Now) -> Result<(), Failure> {
+        self.spend(&self.logins, self.limits.logins, request, now)
+    }
+
+    fn spend(
+        &self,
+        limiter: &KeyedLimiter<ClientKey>,
+        limit: Option<RateLimit>,
+        request: &Request,
+        now: Now,
+    ) -> Result<(), Failure> {
+        let Some(limit) = limit else { return Ok(()) };
+        let address = self.client(request);
+        if self.local_only && address.is_loopback() {
+            return Ok(());
+        }
+        let spent = limiter.check(limit, address.into(), 1, now.monotonic);
+        spent.map_err(|exceeded: Exceeded| {
+            Refusal::rate(RefusalReason::RateAddress, Unit::Requests, limit, exceeded).into()
+        })
+    }
+
+    /// Returns the address of whoever sends a request, before all proxies.
+    fn client(&self, request: &Request) -> IpAddr {
+        let connection = request.extensions().get::<ConnectionInfo>();
+        // What came over no connection of ours shares one bucket: it is nobody's in particular.
+        let peer = connection.map_or(Ipv4Addr::UNSPECIFIED.into(), |info| info.peer.ip());
+        self.limits.proxies.client(peer, request.headers()).address
+    }
+
+    /// Returns a place among the requests of a class, if the class is limited.
+    pub(crate) fn place(&self, class: Class) -> Result<Option<OwnedSemaphorePermit>, Failure> {
+        let places = match class {
+            Class::Probe => return Ok(None),
+            Class::Query => &self.places.query,
+            Class::Write => &self.places.write,
+            Class::Admin => &self.places.admin,
+            Class::Login => &self.places.login,
+            Class::Live => &self.places.live,
+        };
+        Arc::clone(places).try_acquire_owned().map(Some).map_err(|_| {
+            Failure::overloaded("too many requests of this kind are going on; try again later")
+        })
+    }
+
+    /// Returns how long a request of a class may take until its answer begins, if the class is limited.
+    pub(crate) fn timeout(&self, class: Class) -> Option<Duration> {
+        self.limits.classes.of(class).map(|limit| limit.timeout)
+    }
+
+    /// Returns what a tenant that exists uses.
+    pub(crate) fn usage(
+        &self,
+        tenant: &TenantId,
+        wall: Timestamp,
+    ) -> Result<Arc<TenantUsage>, Failure> {
+        self.meters.tenant(tenant, wall).map_err(|full| Failure::overloaded(full.to_string()))
+    }
+
+    /// Returns who pays for a request.
+    pub(crate) fn paying(&self, principal: &Principal, tenant: &Tenant, now: Now) -> Paying {
+        let key = match &principal.kind {
+            PrincipalKind::Key { id } => {
+                Some((self.meters.key(id, now.monotonic), Arc::clone(&self.limits.keys)))
+            }
+            _ => None,
+        };
+        Paying {
+            tenant: Arc::clone(&tenant.usage),
+            tenant_limits: Arc::clone(&self.limits.tenants),
+            key,
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(Refusal { reason, retry_after, message }: Refusal) -> Self {
+        let Some(retry_after) = retry_after else { return Self::new(Kind::TooLarge, message) };
+        let kind = match reason {
+            RefusalReason::QuotaBytes
+            | RefusalReason::QuotaSamples
+            | RefusalReason::QuotaEvents => Kind::QuotaExceeded,
+            RefusalReason::RateAddress
+            | RefusalReason::RateKey
+            | RefusalReason::RateTenant
+            | RefusalReason::QueriesConcurrent => Kind::RateLimited,
+        };
+        Self::new(kind, message).retry_after(retry_after)
+    }
+}
+
+/// Makes the connection of a refused request usable for the next one: what is left of a short body is read and thrown
+/// away. A longer one is left where it is, and the connection ends with the answer.
+pub(crate) async fn discard(app: &App, mut body: Body) {
+    let size = http_body::Body::size_hint(&body);
+    if size.lower() > DISCARDED_BYTES_MAX as u64 {
+        return;
+    }
+    let mut left = DISCARDED_BYTES_MAX;
+    let all = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, bytes::Bytes::len);
+            let Some(rest) = left.checked_sub(length) else { return };
+            left = rest;
+        }
+    };
+    let deadline = app.clock.monotonic().saturating_add(DISCARD_TIMEOUT);
+    tokio::select! {
+        biased;
+        () = all => {}
+        () = app.clock.sleep_until(deadline) => {}
+    }
+}
