@@ -6,6 +6,8 @@ mod live;
 mod page;
 mod reads;
 mod socket;
+mod tls;
+mod transport;
 mod writes;
 
 use std::borrow::Cow;

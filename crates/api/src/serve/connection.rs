@@ -209,7 +209,7 @@ impl Connection {
             biased;
             ended = connection.as_mut() => log_end(ended),
             () = clock.sleep_until(deadline) => {
-                tracing::debug!(peer = %self.info.peer, ?verdict, "connection was cut off");
+                tracing::debug!(peer = %self.info.peer, ?verdict, "connection was cut off");tracing::debug!(peer = %self.info.peer, ?verdict, "connection was cut off");
             }
         }
     }
