@@ -5,6 +5,7 @@
 
 mod command_line;
 mod crash;
+mod load;
 mod page;
 mod peers;
 mod program;
