@@ -66,7 +66,10 @@ impl Caller {
         &self,
         outcome: Result<QueryOutcome, QueryError>,
     ) -> Result<QueryOutcome, QueryError> {
-        outcome.inspect(|outcome| self.paying.count_samples_read(outcome.samples_read))
+        outcome.inspect(|outcome| {
+            self.paying.count_samples_read(outcome.samples_read);
+            self.app.observability.stats.queries.read(outcome.samples_read);
+        })
     }
 
     /// Returns the evaluator of queries, with the tenant's own limit of samples when that is lower.

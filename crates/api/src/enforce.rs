@@ -14,6 +14,7 @@ use crate::caller::Caller;
 use crate::endpoint::{Access, Class, Rule};
 use crate::failure::{Failure, Kind};
 use crate::limits;
+use crate::observe::Notes;
 use crate::parts::App;
 
 /// Names another tenant than the own one, for those who may.
@@ -37,7 +38,13 @@ pub(crate) async fn enforce(
     next: Next,
 ) -> Response {
     let now = Now::of(app.clock.as_ref());
-    let _held = match admit(&app, rule, &mut request, now) {
+    let notes = request.extensions().get::<Notes>().cloned();
+    let admitted = admit(&app, rule, &mut request, now);
+    if let Some(notes) = notes {
+        let caller = request.extensions().get::<Caller>();
+        notes.note(rule.class, caller.map(|caller| (&caller.tenant.id, &caller.principal)));
+    }
+    let _held = match admitted {
         Ok(held) => held,
         Err(failure) => {
             limits::discard(&app, request.into_body()).await;

@@ -285,7 +285,7 @@ pub(crate) struct Failure {
 /// When a client may come again where nothing better is known.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Says the code, whatever the body looks like.
-const CODE: HeaderName = HeaderName::from_static("x-error-code");
+pub(crate) const CODE_HEADER: HeaderName = HeaderName::from_static("x-error-code");
 
 impl Failure {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
@@ -350,7 +350,7 @@ impl Failure {
     /// Adds the headers that every refusal has.
     pub(crate) fn finish(&self, mut response: Response) -> Response {
         let headers = response.headers_mut();
-        headers.insert(CODE, HeaderValue::from_static(self.kind.code()));
+        headers.insert(CODE_HEADER, HeaderValue::from_static(self.kind.code()));
         let again = match self.kind {
             Kind::Unavailable
             | Kind::StorageFull

@@ -62,12 +62,26 @@ pub(crate) async fn run<T: Send + 'static>(
     work: impl FnOnce(&Caller, &Cancellation) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let app = &caller.app;
+    let begun = app.clock.monotonic();
+    let result = admit(caller, begun.saturating_add(timeout), work).await;
+    let failure = result.as_ref().err().map(|failure| failure.kind.code());
+    let took = app.clock.monotonic().saturating_sub(begun);
+    app.observability.stats.queries.finished(took, failure);
+    result
+}
+
+async fn admit<T: Send + 'static>(
+    caller: &Caller,
+    deadline: Duration,
+    work: impl FnOnce(&Caller, &Cancellation) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let app = &caller.app;
     let breaker = &caller.tenant.breaker;
     if let Some(wait) = breaker.open_for(app.clock.monotonic()) {
         let message = "the storage failed several times in a row; it is not asked for a while";
         return Err(Failure::new(Kind::StorageFailed, message).retry_after(wait));
     }
-    let deadline = app.clock.monotonic().saturating_add(timeout);
+    let waiting = app.observability.stats.queries.waiting.enter();
     let admitted = Arc::clone(&app.queries.admitted)
         .try_acquire_owned()
         .map_err(|_| Failure::overloaded("too many queries are waiting; try again later"))?;
@@ -80,11 +94,15 @@ pub(crate) async fn run<T: Send + 'static>(
             return Err(Failure::new(Kind::Timeout, "query timed out in queue"));
         }
     };
+    drop(waiting);
     let cancellation = Cancellation::at(Arc::clone(&app.clock), deadline);
     let guard = CancelOnDrop(cancellation.clone());
     let worker = caller.clone();
+    let span = tracing::info_span!(target: "trace", "query");
     let result = tokio::task::spawn_blocking(move || {
         let _permits = (admitted, running);
+        let _entered = span.enter();
+        let _running = worker.app.observability.stats.queries.running.enter();
         work(&worker, &cancellation)
     })
     .await;

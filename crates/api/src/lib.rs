@@ -9,6 +9,7 @@ mod breaker;
 mod caller;
 mod endpoint;
 mod enforce;
+mod exposition;
 mod expression;
 mod failure;
 mod gate;
@@ -18,6 +19,7 @@ mod json;
 mod legacy;
 mod limits;
 mod live;
+mod observe;
 mod openapi;
 mod otlp;
 mod page;
@@ -30,6 +32,7 @@ mod routes;
 mod serve;
 mod socket;
 mod stale;
+mod stats;
 mod status;
 mod time;
 mod tls;
@@ -38,12 +41,14 @@ mod write;
 pub use failure::error_codes;
 pub use identity::Identity;
 pub use limits::{ClassLimit, ClassLimits, RequestLimits};
+pub use observe::{Exposition, Observability, TraceContext};
 pub use parts::{ApiLimits, ApiParts};
 pub use routes::{openapi_json, router};
 pub use serve::{
     ClientCertificate, ConnectionInfo, ServeCounts, ServeError, ServeLimits, ServeStats, Transport,
     serve,
 };
+pub use stats::{ApiStats, IngestCount, Protocol, QueryCount, RequestCount, RouteCount};
 pub use status::HealthCheck;
 pub use tls::{ClientAuth, Reload, Tls, TlsError, TlsSettings, TlsStatus, TlsVersion};
 

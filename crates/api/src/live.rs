@@ -82,6 +82,8 @@ pub(crate) async fn connect(
     // The accept loop owns the connection from here on.
     Ok(upgrade.on_upgrade(move |socket| {
         upgrades.hand_over(async move {
+            let app = Arc::clone(&caller.app);
+            let _counted = app.observability.stats.live.enter();
             Connection::new(caller).run(socket).await;
             drop(place);
         })

@@ -15,11 +15,13 @@ use crate::caller::Caller;
 use crate::endpoint::{Access, Class, Endpoint, Family, Verb};
 use crate::failure::{Failure, Kind};
 use crate::openapi::Description;
+use crate::stats::Protocol;
 use crate::write;
 
 /// What became of a request.
 struct Stored {
     sequence: CommitSequence,
+    samples: usize,
     rejected: u64,
     message: String,
 }
@@ -72,6 +74,7 @@ async fn store(caller: &Caller, format: OtlpFormat, request: Request) -> Result<
     let work = move |caller: &Caller, bytes| append(caller, format, compression, bytes);
     let stored = write::run(caller, body, bytes_max, work).await?;
     caller.store().durable(stored.sequence).await?;
+    caller.app.observability.stats.stored(Protocol::Otlp, stored.samples);
     Ok(stored)
 }
 
@@ -106,5 +109,5 @@ fn append(
     let refused = u64::try_from(receipt.rejections.samples).unwrap_or(u64::MAX);
     let rejected =
         metrics.rejected_data_points().saturating_add(refused).min(metrics.data_points());
-    Ok(Stored { sequence: receipt.sequence, rejected, message })
+    Ok(Stored { sequence: receipt.sequence, samples: receipt.stored_samples, rejected, message })
 }

@@ -17,6 +17,7 @@ use crate::failure::{Failure, Kind};
 use crate::gate::Gate;
 use crate::identity::Identity;
 use crate::limits::{Admission, RequestLimits};
+use crate::observe::Observability;
 use crate::page::Assets;
 use crate::reference::Reference;
 use crate::status::{Health, HealthCheck};
@@ -36,6 +37,8 @@ pub struct ApiParts {
     pub rng: Arc<dyn Rng>,
     /// What belongs to the health of the program beside the stores.
     pub checks: Vec<Arc<dyn HealthCheck>>,
+    /// How requests are counted, logged and traced.
+    pub observability: Observability,
     /// What is allowed.
     pub limits: ApiLimits,
     /// What tenants and keys use.
@@ -113,6 +116,7 @@ pub(crate) struct App {
     pub(crate) reference: Reference,
     pub(crate) checks: Vec<Arc<dyn HealthCheck>>,
     pub(crate) health: Health,
+    pub(crate) observability: Observability,
     /// Those that were asked for. Never held across an await.
     tenants: RwLock<BTreeMap<TenantId, Arc<Tenant>>>,
 }
@@ -126,6 +130,7 @@ impl App {
             clock,
             rng,
             checks,
+            observability,
             limits,
             meters,
             local_only,
@@ -150,6 +155,7 @@ impl App {
             reference,
             checks,
             health: Health::default(),
+            observability,
         }
     }
 

@@ -16,6 +16,7 @@ use crate::caller::Caller;
 use crate::endpoint::{Access, Class, Endpoint, Family, Verb};
 use crate::failure::{Failure, Kind, PlainFailure};
 use crate::openapi::Description;
+use crate::stats::Protocol;
 use crate::write;
 
 /// A version of the protocol.
@@ -54,6 +55,8 @@ pub(crate) async fn write(caller: Caller, request: Request) -> Result<Response, 
     let work = move |caller: &Caller, bytes| append(caller, version, bytes);
     let written = write::run(&caller, body, bytes_max, work).await?;
     caller.store().durable(written.receipt.sequence).await?;
+    let stored = written.receipt.stored_samples;
+    caller.app.observability.stats.stored(Protocol::RemoteWrite, stored);
     Ok(answer(version, &written))
 }
 

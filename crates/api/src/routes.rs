@@ -8,13 +8,14 @@ use axum::extract::{Request, State};
 use axum::middleware::from_fn;
 use axum::response::Response;
 
-use crate::endpoint::{Endpoint, Family};
+use crate::endpoint::{Access, Endpoint, Family};
 use crate::failure::{Failure, Kind};
 use crate::page::Assets;
 use crate::parts::{ApiParts, App};
 use crate::reference::Reference;
 use crate::{
-    enforce, guard, legacy, live, otlp, page, prometheus, reference, remote_write, status,
+    enforce, exposition, guard, legacy, live, observe, otlp, page, prometheus, reference,
+    remote_write, status,
 };
 
 /// Returns the routes over `parts`.
@@ -30,7 +31,12 @@ pub fn openapi_json() -> String {
 
 pub(crate) fn router_with(parts: ApiParts, assets: Assets) -> Router {
     let local_only = parts.local_only;
-    let endpoints = endpoints();
+    let mut endpoints = endpoints();
+    if parts.observability.metrics_public {
+        let metrics =
+            endpoints.iter_mut().filter(|endpoint| endpoint.rule.path == exposition::PATH);
+        metrics.for_each(|endpoint| endpoint.rule.access = Access::Public);
+    }
     let app = Arc::new(App::new(parts, assets, Reference::of(&endpoints)));
     let mut routes = Router::new();
     for Endpoint { rule, handler, .. } in endpoints {
@@ -42,7 +48,10 @@ pub(crate) fn router_with(parts: ApiParts, assets: Assets) -> Router {
     }
     let routes = routes.fallback(elsewhere).method_not_allowed_fallback(wrong_method);
     let routes = if local_only { routes.layer(from_fn(guard::own_names)) } else { routes };
-    routes.layer(from_fn(guard::guard)).with_state(app)
+    let observed = Arc::clone(&app);
+    let observe =
+        from_fn(move |request, next| observe::observe(Arc::clone(&observed), request, next));
+    routes.layer(from_fn(guard::guard)).layer(observe).with_state(app)
 }
 
 /// Returns every endpoint: the routes, what they need, and how they are described.
@@ -54,6 +63,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(legacy::endpoints());
     endpoints.extend(live::endpoints());
     endpoints.extend(status::endpoints());
+    endpoints.extend(exposition::endpoints());
     endpoints.extend(reference::endpoints());
     endpoints
 }

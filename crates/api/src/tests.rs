@@ -3,6 +3,7 @@
 mod bad;
 mod limits;
 mod live;
+mod observe;
 mod page;
 mod reads;
 mod socket;
@@ -14,6 +15,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use access::{Meters, Principal};
 use axum::Router;
@@ -28,16 +30,31 @@ use tower::ServiceExt as _;
 use tsdb::{Store, StoreConfig, Stores};
 
 use crate::routes::router_with;
-use crate::{ApiLimits, ApiParts, ConnectionInfo, Identity};
+use crate::{ApiLimits, ApiParts, ApiStats, ConnectionInfo, Exposition, Identity, Observability};
 
 /// 2024-11-19T07:06:40Z.
 const NOW_MS: i64 = 1_732_000_000_000;
+
+/// What the program would say about itself.
+#[derive(Debug)]
+struct FixedPage;
+
+impl Exposition for FixedPage {
+    fn open_metrics(&self) -> Arc<str> {
+        "up 1\n# EOF\n".into()
+    }
+
+    fn plain(&self) -> String {
+        "up 1\n".to_owned()
+    }
+}
 
 /// A server without a socket.
 struct Server {
     router: Router,
     store: Arc<Store>,
     meters: Arc<Meters>,
+    stats: Arc<ApiStats>,
     clock: Arc<SimClock>,
     fs: Arc<SimFs>,
     stop: watch::Sender<bool>,
@@ -64,6 +81,7 @@ impl Server {
         stores.add(TenantId::default_tenant(), Arc::clone(&store));
         let (stop, shutdown) = watch::channel(false);
         let meters = Arc::new(Meters::new(8, 8));
+        let stats = Arc::new(ApiStats::new());
         let router = router_with(
             ApiParts {
                 stores,
@@ -72,6 +90,13 @@ impl Server {
                 clock: Arc::new(Arc::clone(&clock)) as Arc<dyn Clock>,
                 rng: SimRng::new(2),
                 checks: Vec::new(),
+                observability: Observability {
+                    stats: Arc::clone(&stats),
+                    exposition: Arc::new(FixedPage),
+                    metrics_public: false,
+                    traces: None,
+                    slow_request: Duration::from_secs(10),
+                },
                 limits,
                 meters: Arc::clone(&meters),
                 local_only: true,
@@ -93,7 +118,7 @@ impl Server {
                 |_| {},
             )
             .expect("a thread");
-        Self { router, store, meters, clock, fs, stop, threads: Some(threads) }
+        Self { router, store, stats, meters, clock, fs, stop, threads: Some(threads) }
     }
 
     async fn send(&self, mut request: Request<Body>) -> (StatusCode, HeaderMap, Vec<u8>) {

@@ -41,8 +41,10 @@ where
         }
     };
     let caller = caller.clone();
+    let span = tracing::info_span!(target: "trace", "store", bytes = bytes.len());
     let worked = tokio::task::spawn_blocking(move || {
         let _held = (room, place);
+        let _entered = span.enter();
         work(&caller, bytes)
     });
     worked.await.unwrap_or_else(|error| {

@@ -45,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) scrape: ScrapeDefaults,
     pub(crate) scrape_configs: Vec<ScrapeConfig>,
     pub(crate) log: LogConfig,
+    /// Whether `/metrics` answers everybody.
+    pub(crate) metrics_public: bool,
     pub(crate) auth: AuthConfig,
     /// Every key with its value and origin, secrets hidden.
     pub(crate) in_force: Vec<InForce>,
@@ -132,6 +134,7 @@ pub(crate) struct CollectorConfig {
 pub(crate) struct LogConfig {
     pub(crate) level: String,
     pub(crate) json: bool,
+    pub(crate) slow_request_ms: u64,
 }
 
 /// One mistake in the configuration.
@@ -222,7 +225,9 @@ impl Config {
                 json: reader
                     .choice("log.format", &[("human", false), ("json", true)])
                     .unwrap_or_default(),
+                slow_request_ms: reader.duration_ms("log.slow_request"),
             },
+            metrics_public: reader.boolean("telemetry.metrics_public"),
             auth: read_auth(reader),
             in_force: Vec::new(),
         }

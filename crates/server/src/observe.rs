@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use api::{ApiStats, Exposition as _, Observability};
 use ingest::{HostCollector, HostCollectorConfig, OwnScrape, host_name};
 use platform::Threads;
 use tokio::sync::mpsc;
@@ -13,22 +14,38 @@ use crate::Failure;
 use crate::config::Config;
 use crate::serve::Parts;
 use crate::telemetry::{
-    FilesCollector, ProcessCollector, RuntimeCollector, StoresCollector, Telemetry,
+    FilesCollector, ProcessCollector, RequestsCollector, RuntimeCollector, StoresCollector,
+    Telemetry,
 };
 use crate::threads;
 
-/// Gathers what the parts count. Must be called within the runtime.
-pub(crate) fn telemetry(parts: &Parts) -> Arc<Telemetry> {
+/// Gathers what the parts count, and how requests are observed. Must be called within the runtime.
+pub(crate) fn telemetry(config: &Config, parts: &Parts) -> (Arc<Telemetry>, Observability) {
     let stores = parts.tenants.stores().clone();
-    Telemetry::new(
+    let stats = Arc::new(ApiStats::new());
+    let requests = RequestsCollector::new(
+        Arc::clone(&stats),
+        Arc::clone(&parts.serve_stats),
+        Arc::clone(&parts.clock),
+    );
+    let telemetry = Telemetry::new(
         Arc::clone(&parts.clock),
         ProcessCollector::new(Arc::clone(&parts.fs)),
         vec![
             Box::new(RuntimeCollector::new(tokio::runtime::Handle::current())),
             Box::new(FilesCollector::new(Arc::clone(&parts.file_stats))),
             Box::new(StoresCollector::new(Arc::clone(&parts.clock), stores)),
+            Box::new(requests),
         ],
-    )
+    );
+    let observability = Observability {
+        stats,
+        exposition: Arc::clone(&telemetry) as _,
+        metrics_public: config.metrics_public,
+        traces: None,
+        slow_request: Duration::from_millis(config.log.slow_request_ms),
+    };
+    (telemetry, observability)
 }
 
 /// Starts the thread that writes this machine and this program into the default tenant's store; unless it is off.

@@ -138,7 +138,7 @@ async fn serve(
 
     let mut threads = Threads::new();
     let stop_threads = threads::maintain(&mut threads, parts.tenants.stores(), &fatal)?;
-    let telemetry = observe::telemetry(&parts);
+    let (telemetry, observability) = observe::telemetry(config, &parts);
     let stop_collector = observe::start(config, &parts, telemetry, &mut threads, &fatal)?;
 
     let mut tasks = Tasks::new();
@@ -151,7 +151,8 @@ async fn serve(
         let watching = certificates::watch(Arc::clone(tls), clock, hangup, stopped.clone());
         tasks.spawn("certificates", watching);
     }
-    let address = wiring::start_http(config, &parts, listener, stopped, &mut tasks, &fatal)?;
+    let address =
+        wiring::start_http(config, &parts, listener, observability, stopped, &mut tasks, &fatal)?;
     announce(config, parts.tls.as_deref(), &address).context("say where to look")?;
 
     let end = tokio::select! {

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::Exposition;
 use parking_lot::Mutex;
 use platform::Clock;
 use prometheus_client::collector::Collector;
@@ -17,11 +18,13 @@ mod encode;
 mod files;
 mod plain;
 mod process;
+mod requests;
 mod runtime;
 mod stores;
 
 pub(crate) use files::FilesCollector;
 pub(crate) use process::ProcessCollector;
+pub(crate) use requests::RequestsCollector;
 pub(crate) use runtime::RuntimeCollector;
 pub(crate) use stores::StoresCollector;
 
@@ -57,10 +60,11 @@ impl Telemetry {
         }
         Arc::new(Self { registry, clock, page: Mutex::new(None) })
     }
+}
 
-    /// Returns what is counted now, or was a moment ago, as OpenMetrics 1.0. Reads `/proc` and may walk data folders:
-    /// blocking.
-    pub(crate) fn open_metrics(&self) -> Arc<str> {
+impl Exposition for Telemetry {
+    /// Returns what is counted now, or was a moment ago. Reads `/proc` and may walk data folders: blocking.
+    fn open_metrics(&self) -> Arc<str> {
         let mut page = self.page.lock();
         let now = self.clock.monotonic();
         if let Some((at, text)) = &*page
@@ -78,8 +82,7 @@ impl Telemetry {
         written
     }
 
-    /// Returns the same in Prometheus' text format 0.0.4.
-    pub(crate) fn plain(&self) -> String {
+    fn plain(&self) -> String {
         plain::from_open_metrics(&self.open_metrics())
     }
 }

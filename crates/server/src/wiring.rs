@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use access::Principal;
 use anyhow::Context as _;
-use api::{ApiLimits, ApiParts, HealthCheck, Identity, ServeLimits, Transport};
+use api::{ApiLimits, ApiParts, HealthCheck, Identity, Observability, ServeLimits, Transport};
 use platform::{Rng, Tasks};
 use promql::{Engine, EngineConfig};
 use tokio::sync::{mpsc, watch};
@@ -24,6 +24,7 @@ pub(crate) fn start_http(
     config: &Config,
     parts: &Parts,
     listener: TcpListener,
+    observability: Observability,
     stopped: watch::Receiver<bool>,
     tasks: &mut Tasks,
     fatal: &mpsc::Sender<String>,
@@ -43,6 +44,7 @@ pub(crate) fn start_http(
         clock: Arc::clone(&parts.clock),
         rng: Arc::clone(&parts.rng) as Arc<dyn Rng>,
         checks: parts.tls.iter().map(|tls| Arc::clone(tls) as Arc<dyn HealthCheck>).collect(),
+        observability,
         limits: limits(config),
         meters: Arc::clone(&parts.meters),
         local_only: config.auth.mode == AuthMode::Local,

@@ -292,6 +292,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Expose what the program says about itself
+         * @description In Prometheus' text format, or in OpenMetrics for those who prefer it. The series are those of the default tenant; telemetry.metrics_public opens them to everybody. Needs the permission `metrics:read`.
+         */
+        get: operations["get_metrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/ready": {
         parameters: {
             query?: never;
@@ -1928,6 +1948,33 @@ export interface operations {
                 };
             };
             403: components["responses"]["Plain403"];
+        };
+    };
+    get_metrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The page of metrics. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain; version=0.0.4; charset=utf-8": string;
+                };
+            };
+            400: components["responses"]["Plain400"];
+            401: components["responses"]["Plain401"];
+            403: components["responses"]["Plain403"];
+            404: components["responses"]["Plain404"];
+            422: components["responses"]["Plain422"];
+            429: components["responses"]["Plain429"];
+            503: components["responses"]["Plain503"];
         };
     };
     get_ready: {

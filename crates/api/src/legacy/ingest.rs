@@ -18,6 +18,7 @@ use crate::body::{self, json_response};
 use crate::caller::Caller;
 use crate::failure::{Failure, Kind};
 use crate::json::Json;
+use crate::stats::Protocol;
 use crate::write;
 
 /// Most metrics in one request.
@@ -72,6 +73,7 @@ pub(crate) async fn ingest(caller: Caller, request: Request) -> Result<Response,
     let (count, receipt) = write::run(&caller, body, bytes_max, work).await?;
     if let Some(receipt) = receipt {
         caller.store().durable(receipt.sequence).await.map_err(Failure::from)?;
+        caller.app.observability.stats.stored(Protocol::Json, receipt.stored_samples);
     }
     let mut json = Json::new();
     json.display(format_args!(r#"{{"status":"success","count":{count}}}"#));

@@ -45,13 +45,8 @@ impl<'a> Writer<'a> {
         Self(encoder)
     }
 
-    fn family(
-        &mut self,
-        metric: Metric,
-        metric_type: MetricType,
-        write: impl FnOnce(MetricEncoder<'_>) -> fmt::Result,
-    ) -> fmt::Result {
-        write(self.0.encode_descriptor(metric.name, metric.help, None, metric_type)?)
+    pub(super) fn counter(&mut self, metric: Metric, value: u64) -> fmt::Result {
+        self.counters(metric, [([], value)])
     }
 
     pub(super) fn counters<'l, const N: usize>(
@@ -59,17 +54,13 @@ impl<'a> Writer<'a> {
         metric: Metric,
         series: impl IntoIterator<Item = (Labels<'l, N>, u64)>,
     ) -> fmt::Result {
-        self.family(metric, MetricType::Counter, |mut encoder| {
-            series.into_iter().try_for_each(|(labels, value)| {
-                let labels = LabelPairs(&labels);
-                let mut encoder = encoder.encode_family(&labels)?;
-                encoder.encode_counter::<NoLabelSet, _, u64>(&value, None)
-            })
+        self.series(metric, MetricType::Counter, series, |mut encoder, value| {
+            encoder.encode_counter::<NoLabelSet, _, u64>(&value, None)
         })
     }
 
     pub(super) fn counter_seconds(&mut self, metric: Metric, value: f64) -> fmt::Result {
-        self.family(metric, MetricType::Counter, |mut encoder| {
+        self.series(metric, MetricType::Counter, [([], value)], |mut encoder, value| {
             encoder.encode_counter::<NoLabelSet, _, f64>(&value, None)
         })
     }
@@ -83,11 +74,8 @@ impl<'a> Writer<'a> {
         metric: Metric,
         series: impl IntoIterator<Item = (Labels<'l, N>, V)>,
     ) -> fmt::Result {
-        self.family(metric, MetricType::Gauge, |mut encoder| {
-            series.into_iter().try_for_each(|(labels, value)| {
-                let labels = LabelPairs(&labels);
-                encoder.encode_family(&labels)?.encode_gauge(&value)
-            })
+        self.series(metric, MetricType::Gauge, series, |mut encoder, value| {
+            encoder.encode_gauge(&value)
         })
     }
 
@@ -115,14 +103,28 @@ impl<'a> Writer<'a> {
         units_per_one: f64,
         series: impl IntoIterator<Item = (Labels<'l, N>, HistogramSnapshot)>,
     ) -> fmt::Result {
-        self.family(metric, MetricType::Histogram, |mut encoder| {
-            series.into_iter().try_for_each(|(labels, snapshot)| {
-                let labels = LabelPairs(&labels);
-                let mut encoder = encoder.encode_family(&labels)?;
-                let buckets = buckets(&snapshot, units_per_one);
-                let sum = approximate(snapshot.sum) / units_per_one;
-                encoder.encode_histogram::<NoLabelSet>(sum, snapshot.count(), &buckets, None)
-            })
+        self.series(metric, MetricType::Histogram, series, |mut encoder, snapshot| {
+            let buckets = buckets(&snapshot, units_per_one);
+            let sum = approximate(snapshot.sum) / units_per_one;
+            encoder.encode_histogram::<NoLabelSet>(sum, snapshot.count(), &buckets, None)
+        })
+    }
+
+    /// Writes a family with each of its series.
+    fn series<'l, const N: usize, V>(
+        &mut self,
+        metric: Metric,
+        metric_type: MetricType,
+        series: impl IntoIterator<Item = (Labels<'l, N>, V)>,
+        write: impl Fn(MetricEncoder<'_>, V) -> fmt::Result,
+    ) -> fmt::Result {
+        let mut encoder = self.0.encode_descriptor(metric.name, metric.help, None, metric_type)?;
+        if N == 0 {
+            // Asked for an empty set of labels, the encoder would write braces.
+            return series.into_iter().next().map_or(Ok(()), |(_, value)| write(encoder, value));
+        }
+        series.into_iter().try_for_each(|(labels, value)| {
+            write(encoder.encode_family(&LabelPairs(&labels))?, value)
         })
     }
 }

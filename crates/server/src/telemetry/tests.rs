@@ -30,7 +30,8 @@ fn telemetry() -> Arc<Telemetry> {
         vec![
             Box::new(RuntimeCollector::new(runtime.handle().clone())),
             Box::new(FilesCollector::new(file_stats)),
-            Box::new(StoresCollector::new(clock, stores)),
+            Box::new(StoresCollector::new(Arc::clone(&clock), stores)),
+            Box::new(RequestsCollector::new(Arc::default(), Arc::default(), clock)),
         ],
     )
 }
@@ -79,6 +80,9 @@ fn what_the_page_and_dashboards_stand_on_is_there() {
         "tinyobs_storage_operations_total{operation=\"sync_dir\"} ",
         "tinyobs_storage_operation_duration_seconds_bucket{le=\"0.0001\",operation=\"read\"} ",
         "tinyobs_journal_commit_records_bucket{le=\"+Inf\"} 0",
+        "tinyobs_ingest_requests_total{protocol=\"otlp\"} 0",
+        "tinyobs_query_duration_seconds_count 0",
+        "tinyobs_http_error_ratio 0.0",
         "process_resident_memory_bytes ",
     ] {
         assert!(page.contains(series), "{series} in\n{}", page);
