@@ -14,7 +14,9 @@ command -v node >/dev/null 2>&1 || { echo "error: node is missing: install Node.
 need cc gcc
 case "${1:-build}" in
   build) ;;
-  test) need chromium chromium; need prometheus prometheus; need prometheus-node-exporter prometheus-node-exporter ;;
+  test) need chromium chromium; need prometheus prometheus; need prometheus-node-exporter prometheus-node-exporter
+    # Its programs are not on the path.
+    [ -d /usr/lib/postgresql ] || missing_packages+=(postgresql) ;;
   bench) need prometheus prometheus; need victoria-metrics victoria-metrics ;;
   *) echo "error: unknown purpose '$1'" >&2; exit 1 ;;
 esac

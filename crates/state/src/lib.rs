@@ -6,8 +6,14 @@
 mod database;
 mod error;
 mod migrations;
+#[cfg(any(test, feature = "testing"))]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub use database::{Database, StateUrl};
 pub use error::StateError;
+#[cfg(any(test, feature = "testing"))]
+pub use testing::PostgresCluster;
 pub use value::{Row, Statement, Value};
