@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use journal::{Journal, JournalConfig, Sequence};
 use model::{
@@ -53,6 +54,8 @@ pub struct Store {
     state: RwLock<State>,
     journal: Journal,
     activity: Activity,
+    /// Most active series from now on.
+    series_max: AtomicU64,
     _lock: Box<dyn std::fmt::Debug + Send + Sync>,
 }
 
@@ -109,6 +112,7 @@ impl Store {
         state.active_since = (state.active.samples > 0).then(|| clock.monotonic());
         state.appended_at = state.active_since;
         let condition = Condition { quarantined: report.quarantined.clone(), last_error: None };
+        let series_max = AtomicU64::new(config.series_max);
         let store = Self {
             config,
             dir: dir.to_owned(),
@@ -119,9 +123,16 @@ impl Store {
             state: RwLock::new(state),
             journal,
             activity: Activity::new(),
+            series_max,
             _lock: lock,
         };
         Ok((Arc::new(store), report))
+    }
+
+    /// Says how many series may be active from now on; `None` for as many as the configuration says. Those that there
+    /// are go on. Cheap, and forgotten when the store is closed.
+    pub fn set_series_max(&self, series_max: Option<u64>) {
+        self.series_max.store(series_max.unwrap_or(self.config.series_max), Ordering::Relaxed);
     }
 
     /// Makes everything appended so far durable, on the caller's thread, and wakes those who wait for it.
@@ -223,7 +234,7 @@ impl Store {
             unique_metrics: state.index.metrics().count() as u64,
             max_series_metric: name.to_owned(),
             max_series_count: count,
-            series_limit: self.config.series_max,
+            series_limit: self.series_max.load(Ordering::Relaxed),
             per_metric_limit: self.config.series_per_metric_max,
         }
     }
@@ -272,7 +283,8 @@ impl SampleSink for Store {
         mode: AppendMode,
     ) -> Result<AppendReceipt, AppendError> {
         let newest = self.clock.now().saturating_add_millis(self.config.future_ms_max);
-        let bounds = Bounds { oldest: self.oldest_kept(), newest };
+        let series_max = self.series_max.load(Ordering::Relaxed);
+        let bounds = Bounds { oldest: self.oldest_kept(), newest, series_max };
         let mut state = self.state.write();
         if state.closed {
             return Err(AppendError::ReadOnly { reason: "the store is closed".to_owned() });

@@ -22,11 +22,12 @@ const SCRATCH_KEPT: usize = 1 << 16;
 /// How much longer a name is than what of it is quoted.
 const QUOTED_CHARS_MAX: usize = 60;
 
-/// Between which times samples are accepted, both inclusive.
+/// Between which times samples are accepted, both inclusive, and in how many series.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     pub(super) oldest: Timestamp,
     pub(super) newest: Timestamp,
+    pub(super) series_max: u64,
 }
 
 /// What was decided about a batch; nothing of it is done yet. Its memory is used again for the next batch.
@@ -214,7 +215,7 @@ impl Admission<'_> {
 
     fn exceeded_limit(&self, labels: &Labels) -> Option<SeriesLimitScope> {
         let metric = labels.metric_name().unwrap_or_default();
-        if self.series_total() >= self.config.series_max || !self.state.index.has_room() {
+        if self.series_total() >= self.bounds.series_max || !self.state.index.has_room() {
             return Some(SeriesLimitScope::Total);
         }
         (self.series_of(metric) >= self.config.series_per_metric_max)
@@ -237,7 +238,7 @@ impl Admission<'_> {
             names.find(|name| *name != METRIC_NAME).map(str::to_owned)
         });
         let (current, limit) = match scope {
-            SeriesLimitScope::Total => (self.series_total(), self.config.series_max),
+            SeriesLimitScope::Total => (self.series_total(), self.bounds.series_max),
             SeriesLimitScope::Metric => {
                 (self.series_of(&metric), self.config.series_per_metric_max)
             }

@@ -30,6 +30,19 @@ fn the_series_limit_refuses_new_series_and_known_ones_go_on() {
 }
 
 #[test]
+fn the_series_limit_can_be_changed_while_the_store_is_open() {
+    let rig = Rig::new(StoreConfig { series_max: 1, ..unlimited() });
+    rig.append(&[("a", NOW, 1.0)]);
+    rig.store.set_series_max(Some(2));
+    rig.append(&[("b", NOW, 1.0)]);
+    assert_eq!(rig.refused(&[("c", NOW, 1.0), ("a", NOW + 1, 1.0)]).0, 1);
+    assert_eq!(rig.store.cardinality().series_limit, 2);
+    rig.store.set_series_max(None);
+    assert_eq!(rig.store.cardinality().series_limit, 1);
+    rig.append(&[("b", NOW + 1, 1.0)]);
+}
+
+#[test]
 fn the_limit_of_a_metric_names_its_fastest_growing_label() {
     let rig = Rig::new(StoreConfig { series_per_metric_max: 4, ..unlimited() });
     let batch: Vec<String> = (0..6).map(|n| format!("m,id={n},zone={}", n % 2)).collect();
