@@ -7,6 +7,7 @@
 mod body;
 mod breaker;
 mod caller;
+mod configuration;
 mod endpoint;
 mod enforce;
 mod exposition;
@@ -38,6 +39,7 @@ mod time;
 mod tls;
 mod write;
 
+pub use configuration::{Configuration, Reloaded, SettingInForce};
 pub use failure::error_codes;
 pub use identity::Identity;
 pub use limits::{ClassLimit, ClassLimits, RequestLimits};

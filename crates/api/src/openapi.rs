@@ -24,6 +24,7 @@ pub(crate) struct Description {
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) bodies: Vec<Content>,
     pub(crate) answers: Vec<Answer>,
+    pub(crate) refuses: Vec<u16>,
     pub(crate) schemas: Schemas,
 }
 
@@ -148,6 +149,12 @@ impl Description {
     /// Answers without a body.
     pub(crate) fn answers_nothing(mut self, status: u16, details: &'static str) -> Self {
         self.answers.push(Answer { status, details, content: None });
+        self
+    }
+
+    /// May be refused with a status that does not come with the rule.
+    pub(crate) fn refuses(mut self, status: u16) -> Self {
+        self.refuses.push(status);
         self
     }
 

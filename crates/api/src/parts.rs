@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use tsdb::Stores;
 
 use crate::caller::Tenant;
+use crate::configuration::Configuration;
 use crate::failure::{Failure, Kind};
 use crate::gate::Gate;
 use crate::identity::Identity;
@@ -39,6 +40,8 @@ pub struct ApiParts {
     pub checks: Vec<Arc<dyn HealthCheck>>,
     /// How requests are counted, logged and traced.
     pub observability: Observability,
+    /// The configuration in force.
+    pub configuration: Arc<dyn Configuration>,
     /// What is allowed.
     pub limits: ApiLimits,
     /// What tenants and keys use.
@@ -117,6 +120,7 @@ pub(crate) struct App {
     pub(crate) checks: Vec<Arc<dyn HealthCheck>>,
     pub(crate) health: Health,
     pub(crate) observability: Observability,
+    pub(crate) configuration: Arc<dyn Configuration>,
     /// Those that were asked for. Never held across an await.
     tenants: RwLock<BTreeMap<TenantId, Arc<Tenant>>>,
 }
@@ -131,6 +135,7 @@ impl App {
             rng,
             checks,
             observability,
+            configuration,
             limits,
             meters,
             local_only,
@@ -154,6 +159,7 @@ impl App {
             assets,
             reference,
             checks,
+            configuration,
             health: Health::default(),
             observability,
         }

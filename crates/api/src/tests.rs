@@ -30,7 +30,10 @@ use tower::ServiceExt as _;
 use tsdb::{Store, StoreConfig, Stores};
 
 use crate::routes::router_with;
-use crate::{ApiLimits, ApiParts, ApiStats, ConnectionInfo, Exposition, Identity, Observability};
+use crate::{
+    ApiLimits, ApiParts, ApiStats, Configuration, ConnectionInfo, Exposition, Identity,
+    Observability, Reloaded, SettingInForce,
+};
 
 /// 2024-11-19T07:06:40Z.
 const NOW_MS: i64 = 1_732_000_000_000;
@@ -97,6 +100,7 @@ impl Server {
                     traces: None,
                     slow_request: Duration::from_secs(10),
                 },
+                configuration: Arc::new(NoConfiguration),
                 limits,
                 meters: Arc::clone(&meters),
                 local_only: true,
@@ -161,6 +165,20 @@ impl Server {
     async fn ingest_at(&self, name: &str, value: f64, seconds: i64) {
         let time = crate::time::format_rfc3339(Timestamp::from_millis(seconds * 1000));
         self.ingest(&format!(r#"{{"name":"{name}","value":{value},"timestamp":"{time}"}}"#)).await;
+    }
+}
+
+/// A configuration without keys that cannot be read again.
+#[derive(Debug)]
+struct NoConfiguration;
+
+impl Configuration for NoConfiguration {
+    fn in_force(&self) -> Vec<SettingInForce> {
+        Vec::new()
+    }
+
+    fn reload(&self) -> Result<Reloaded, String> {
+        Err("there is none".to_owned())
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) enum CheckTarget {
 }
 
 /// Where the configuration comes from.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct ConfigArgs {
     /// Configuration file (YAML). Defaults and keys: config.default.yaml.
     #[arg(long, value_name = "FILE")]
@@ -54,7 +54,7 @@ pub(crate) struct ConfigArgs {
     pub(crate) settings: Vec<Setting>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
@@ -126,6 +126,26 @@ impl ConfigArgs {
             settings.push(Setting { path: "data_dir".to_owned(), value, flag: "--data-dir" });
         }
         Ok(Layers { file, environment: environment(), settings })
+    }
+}
+
+impl ServeArgs {
+    /// Returns the layers that these flags, the environment and the configuration file make.
+    ///
+    /// # Errors
+    ///
+    /// The configuration file cannot be read.
+    pub(crate) fn layers(self, fs: &dyn platform::Fs) -> Result<Layers, Failure> {
+        let mut layers = self.config.layers(fs)?;
+        if let Some(listen) = self.listen {
+            let path = "server.listen".to_owned();
+            layers.settings.push(Setting { path, value: listen.to_string(), flag: "--listen" });
+        }
+        if let Some(value) = self.tls {
+            let path = "server.tls.mode".to_owned();
+            layers.settings.push(Setting { path, value, flag: "--tls" });
+        }
+        Ok(layers)
     }
 }
 

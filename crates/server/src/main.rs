@@ -9,6 +9,7 @@ mod config;
 mod logging;
 mod observe;
 mod query;
+mod reload;
 mod serve;
 mod shutdown;
 mod telemetry;
@@ -36,6 +37,15 @@ pub(crate) enum Failure {
     Usage(anyhow::Error),
     /// Exit code 3; the report has been printed.
     Damage,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Operation(error) | Self::Usage(error) => write!(f, "{error:#}"),
+            Self::Damage => f.write_str("damage was found"),
+        }
+    }
 }
 
 impl From<anyhow::Error> for Failure {

@@ -23,10 +23,11 @@ use tsdb::Store;
 
 use crate::Failure;
 use crate::cli::ServeArgs;
-use crate::config::{AuthMode, Config, Setting, TlsMode};
+use crate::config::{AuthMode, Config, TlsMode};
+use crate::reload::Reloader;
 use crate::shutdown::Signals;
 use crate::tenants::TenantStores;
-use crate::{certificates, logging, observe, tenants, threads, wiring};
+use crate::{certificates, logging, observe, reload, tenants, threads, wiring};
 
 /// Most tenants whose usage is counted; requests of further ones are refused.
 const TENANTS_MAX: usize = 10_000;
@@ -39,15 +40,7 @@ pub(crate) const LOCK_FILE: &str = "lock";
 /// Runs `tinyobs serve …` until it is told to stop.
 pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
     let fs: Arc<dyn Fs> = SystemFs::new();
-    let mut layers = args.config.layers(fs.as_ref())?;
-    if let Some(listen) = args.listen {
-        let path = "server.listen".to_owned();
-        layers.settings.push(Setting { path, value: listen.to_string(), flag: "--listen" });
-    }
-    if let Some(value) = args.tls {
-        let path = "server.tls.mode".to_owned();
-        layers.settings.push(Setting { path, value, flag: "--tls" });
-    }
+    let layers = args.clone().layers(fs.as_ref())?;
     let config = Config::load(layers, fs.as_ref()).map_err(|error| Failure::Usage(error.into()))?;
     logging::init(&config.log)?;
 
@@ -60,13 +53,14 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
     })?;
 
     let (fatal, fatal_errors) = mpsc::channel(8);
+    let reloader = Reloader::new(args, Arc::clone(&fs), &config);
     let parts = Parts::open(&config, fs, fatal)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("tinyobs")
         .build()
         .context("start the runtime")?;
-    let served = runtime.block_on(serve(&config, parts, listener, fatal_errors));
+    let served = runtime.block_on(serve(&config, parts, reloader, listener, fatal_errors));
     // What still blocks after the shutdown's time limit is not waited for.
     runtime.shutdown_background();
     served
@@ -129,6 +123,7 @@ enum End {
 async fn serve(
     config: &Config,
     parts: Parts,
+    reloader: Reloader,
     listener: TcpListener,
     mut fatal_errors: mpsc::Receiver<String>,
 ) -> Result<(), Failure> {
@@ -151,8 +146,11 @@ async fn serve(
         let watching = certificates::watch(Arc::clone(tls), clock, hangup, stopped.clone());
         tasks.spawn("certificates", watching);
     }
-    let address =
-        wiring::start_http(config, &parts, listener, observability, stopped, &mut tasks, &fatal)?;
+    let reloader = Arc::new(reloader);
+    let hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
+    tasks.spawn("reload", reload::on_hangup(Arc::clone(&reloader), hangup, stopped.clone()));
+    let http = wiring::Http { listener, configuration: reloader, observability };
+    let address = wiring::start_http(config, &parts, http, stopped, &mut tasks, &fatal)?;
     announce(config, parts.tls.as_deref(), &address).context("say where to look")?;
 
     let end = tokio::select! {

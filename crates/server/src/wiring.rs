@@ -13,7 +13,15 @@ use tokio::sync::{mpsc, watch};
 
 use crate::Failure;
 use crate::config::{AuthMode, Config};
+use crate::reload::Reloader;
 use crate::serve::Parts;
+
+/// What only the HTTP API needs.
+pub(crate) struct Http {
+    pub(crate) listener: TcpListener,
+    pub(crate) configuration: Arc<Reloader>,
+    pub(crate) observability: Observability,
+}
 
 /// Starts serving and returns the address.
 ///
@@ -23,8 +31,7 @@ use crate::serve::Parts;
 pub(crate) fn start_http(
     config: &Config,
     parts: &Parts,
-    listener: TcpListener,
-    observability: Observability,
+    http: Http,
     stopped: watch::Receiver<bool>,
     tasks: &mut Tasks,
     fatal: &mpsc::Sender<String>,
@@ -33,6 +40,7 @@ pub(crate) fn start_http(
         let message = "auth.mode keys needs the state database, which is not joined yet";
         return Err(Failure::Usage(anyhow::anyhow!(message)));
     }
+    let Http { listener, configuration, observability } = http;
     let address = listener.local_addr().context("read the address")?;
     listener.set_nonblocking(true).context("prepare the port")?;
     let listener =
@@ -45,6 +53,7 @@ pub(crate) fn start_http(
         rng: Arc::clone(&parts.rng) as Arc<dyn Rng>,
         checks: parts.tls.iter().map(|tls| Arc::clone(tls) as Arc<dyn HealthCheck>).collect(),
         observability,
+        configuration,
         limits: limits(config),
         meters: Arc::clone(&parts.meters),
         local_only: config.auth.mode == AuthMode::Local,

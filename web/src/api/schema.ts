@@ -38,6 +38,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/-/reload": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Read the configuration again
+         * @description What can change is applied; the rest is named. So does SIGHUP. Needs an administrator of all tenants.
+         */
+        post: operations["post_dash_reload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/format_query": {
         parameters: {
             query?: never;
@@ -366,6 +386,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/config": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show the configuration in force
+         * @description Values of secrets are left out. Needs an administrator of all tenants.
+         */
+        get: operations["get_v1_config"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/health": {
         parameters: {
             query?: never;
@@ -678,6 +718,10 @@ export interface components {
             /** @description Why the last time failed; for those who are logged in. */
             last_error?: string;
         };
+        /** @description All keys. */
+        ConfigAnswer: {
+            settings: components["schemas"]["SettingInForce"][];
+        };
         /** @description The answer to a query. */
         ExecuteAnswer: {
             data: components["schemas"]["ExecuteData"];
@@ -856,6 +900,13 @@ export interface components {
             /** @description RFC 3339, whole seconds. */
             timestamp: string;
         };
+        /** @description What became of a changed configuration. */
+        Reloaded: {
+            /** @description The keys whose new values are in force. */
+            applied: string[];
+            /** @description The keys whose new values need a restart. */
+            needs_restart: string[];
+        };
         /**
          * @description The type of a result.
          * @enum {string}
@@ -875,6 +926,17 @@ export interface components {
             }[];
             status: components["schemas"]["Success"];
             warnings?: string[];
+        };
+        /** @description A key with its value. */
+        SettingInForce: {
+            /** @description The layer that said it, such as `default`, the file's name or `environment TINYOBS_…`. */
+            origin: string;
+            /** @description The key's path, such as `metrics.retention.raw`. */
+            path: string;
+            /** @description Whether a change is applied while the program runs. */
+            reloadable: boolean;
+            /** @description Its value as text; `null` for a secret, given or not. */
+            value?: string | null;
         };
         /** @description Sizes and counts. */
         StatsAnswer: {
@@ -975,6 +1037,17 @@ export interface components {
         };
         /** @description The body took too long to arrive. */
         Native408: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["NativeError"];
+            };
+        };
+        /** @description It contradicts what is there, such as a name that is taken. */
+        Native409: {
             headers: {
                 /** @description The stable code of the refusal. */
                 "X-Error-Code"?: string;
@@ -1111,6 +1184,17 @@ export interface components {
                 "text/plain; charset=utf-8": string;
             };
         };
+        /** @description It contradicts what is there, such as a name that is taken. */
+        Plain409: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "text/plain; charset=utf-8": string;
+            };
+        };
         /** @description The body is too long, or has too many parts. */
         Plain413: {
             headers: {
@@ -1229,6 +1313,17 @@ export interface components {
         };
         /** @description The body took too long to arrive. */
         Prometheus408: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["PrometheusError"];
+            };
+        };
+        /** @description It contradicts what is there, such as a name that is taken. */
+        Prometheus409: {
             headers: {
                 /** @description The stable code of the refusal. */
                 "X-Error-Code"?: string;
@@ -1367,6 +1462,32 @@ export interface operations {
                     "text/plain; charset=utf-8": string;
                 };
             };
+        };
+    };
+    post_dash_reload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What became of each changed key. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Reloaded"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
         };
     };
     get_api_v1_format_query: {
@@ -2060,6 +2181,32 @@ export interface operations {
             403: components["responses"]["Native403"];
             404: components["responses"]["Native404"];
             422: components["responses"]["Native422"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    get_v1_config: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Every key with its value and origin. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfigAnswer"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
             429: components["responses"]["Native429"];
             503: components["responses"]["Native503"];
         };

@@ -256,11 +256,12 @@ fn answer(answer: &Answer) -> Response {
 }
 
 /// The refusals that come with rules and classes, by status.
-const REFUSALS: [(u16, &str); 11] = [
+const REFUSALS: [(u16, &str); 12] = [
     (400, "A parameter or the body makes no sense."),
     (401, "It is not known who sends the request."),
     (403, "Not allowed, or the request comes from elsewhere."),
     (404, "There is no such thing, or no such tenant."),
+    (409, "It contradicts what is there, such as a name that is taken."),
     (408, "The body took too long to arrive."),
     (413, "The body is too long, or has too many parts."),
     (415, "The body is of a kind that this route does not read."),
@@ -284,9 +285,13 @@ fn refusals(endpoint: &Endpoint, verb: Verb) -> Vec<(u16, &'static str)> {
         422 => rule.class == Class::Query,
         429 | 503 => rule.class != Class::Probe,
         507 => rule.class == Class::Write,
-        _ => true,
+        403 => true,
+        _ => false,
     };
-    REFUSALS.into_iter().filter(|(status, _)| possible(*status)).collect()
+    REFUSALS
+        .into_iter()
+        .filter(|(status, _)| possible(*status) || description.refuses.contains(status))
+        .collect()
 }
 
 /// Returns the name of a refusal among the components, such as `Native429`.

@@ -4,6 +4,7 @@
 //! and every mistake must name its path and its layer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 use std::str::FromStr;
 
@@ -112,8 +113,17 @@ pub(crate) struct InForce {
     pub(crate) path: String,
     /// As text; `None` for a secret, given or not.
     pub(crate) value: Option<String>,
+    /// Tells whether a secret has changed, without telling the secret. Never shown.
+    digest: u64,
     /// The layer that said it.
     pub(crate) origin: String,
+}
+
+impl InForce {
+    /// Returns whether the key says the same in both.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.path == other.path && self.digest == other.digest
+    }
 }
 
 impl Reader<'_> {
@@ -125,8 +135,9 @@ impl Reader<'_> {
             .into_iter()
             .map(|(path, value)| {
                 let origin = self.origins.get(&path).map_or("default", String::as_str).to_owned();
+                let digest = digest(&value);
                 let value = (!self.secrets.contains(&path)).then_some(value);
-                InForce { path, value, origin }
+                InForce { path, value, digest, origin }
             })
             .collect()
     }
@@ -368,6 +379,12 @@ impl Reader<'_> {
     pub(super) fn signed_duration_ms(&mut self, path: &str) -> i64 {
         i64::try_from(self.duration_ms(path)).unwrap_or(i64::MAX)
     }
+}
+
+fn digest(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn collect_leaves(value: &Value, path: &str, leaves: &mut Vec<(String, String)>) {
