@@ -29,6 +29,8 @@ use crate::usage::Meters;
 mod keys;
 mod sessions;
 mod tenants;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 mod users;
 

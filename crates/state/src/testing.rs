@@ -4,9 +4,10 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use secrecy::SecretString;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::postgres::PgPoolOptions;
 
 use crate::StateUrl;
 
@@ -15,6 +16,9 @@ const VERSIONS: &str = "/usr/lib/postgresql";
 
 /// Versions that are looked for, the first found is used.
 const KNOWN: [&str; 4] = ["18", "17", "16", "15"];
+
+/// Longest that the server may take to start.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running PostgreSQL. It stops, and its files go, when it is dropped.
 #[derive(Debug)]
@@ -60,7 +64,8 @@ impl PostgresCluster {
             .arg(&data)
             .args(["-p", &port.to_string()])
             .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="])
-            .args(["-c", "fsync=off"])
+            .args(["-c", "fsync=off", "-c", "synchronous_commit=off"])
+            .args(["-c", "full_page_writes=off", "-c", "autovacuum=off"])
             .spawn()
             .expect("postgres");
         Some(Self { server, port, databases: AtomicU32::new(0), _folder: folder })
@@ -74,17 +79,17 @@ impl PostgresCluster {
     pub async fn new_database(&self) -> StateUrl {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         let url = |name: &str| format!("postgres://postgres@127.0.0.1:{}/{name}", self.port);
-        let mut connection = loop {
-            // Until the server listens; a test that waits for ever is stopped from outside.
-            match PgConnection::connect(&url("postgres")).await {
-                Ok(connection) => break connection,
-                Err(_) => tokio::task::yield_now().await,
-            }
-        };
+        // A pool tries again while the server is not listening yet.
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(START_TIMEOUT)
+            .connect(&url("postgres"))
+            .await
+            .expect("a server that listens");
         let sql = format!("CREATE DATABASE test_{number}");
-        let created = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await;
+        let created = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&pool).await;
         created.expect("a new database");
-        connection.close().await.expect("a clean end");
+        pool.close().await;
         StateUrl::Postgres { url: SecretString::from(url(&format!("test_{number}"))) }
     }
 }
