@@ -426,3 +426,43 @@ async fn a_panic_in_an_http2_stream_leaves_the_others_alone() {
     let (ended, ()) = tokio::join!(serve(listener, router, transport, shutdown), talking);
     ended.expect("no error");
 }
+
+/// Returns a frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, content: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(content.len()).expect("a short frame").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), content].concat()
+}
+
+#[tokio::test]
+async fn a_peer_that_resets_what_it_asks_for_is_sent_away() {
+    served(
+        started(),
+        |_| {},
+        async |server| {
+            let mut stream = server.connect().await;
+            let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+            bytes.extend(frame(4, 0, 0, &[]));
+            for stream in (1..200).step_by(2) {
+                // GET http:/ in the static table; it is all there is of the request.
+                bytes.extend(frame(1, 0x05, stream, &[0x82, 0x86, 0x84]));
+                bytes.extend(frame(3, 0, stream, &8_u32.to_be_bytes()));
+            }
+            stream.write_all(&bytes).await.expect("write");
+            let mut answer = Vec::new();
+            // The end may be a reset.
+            drop(server.in_time(stream.read_to_end(&mut answer)).await);
+            let mut frames = Vec::new();
+            let mut rest = &answer[..];
+            while let [high, middle, low, kind, _flags, _, _, _, _, after @ ..] = rest {
+                let length = u32::from_be_bytes([0, *high, *middle, *low]);
+                let (content, after) = after.split_at(usize::try_from(length).expect("a length"));
+                frames.push((*kind, content));
+                rest = after;
+            }
+            let (kind, content) = frames.last().expect("a frame");
+            // The connection ends, and the peer is to calm down.
+            assert_eq!((*kind, &content[4..8]), (7, &11_u32.to_be_bytes()[..]), "{frames:?}");
+        },
+    )
+    .await;
+}
