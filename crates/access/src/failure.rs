@@ -35,6 +35,14 @@ pub enum AccessError {
         /// Under which name.
         id: String,
     },
+    /// Somebody else changed it, or removed it, since it was looked at.
+    #[error("{what} '{id}' was changed by somebody else meanwhile; look at it again")]
+    Changed {
+        /// What it is.
+        what: &'static str,
+        /// Under which identifier.
+        id: String,
+    },
     /// There are as many as are allowed.
     #[error("there are {max} {what} already, and no more are allowed; remove some")]
     LimitReached {

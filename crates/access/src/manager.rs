@@ -20,6 +20,7 @@ use crate::password::PasswordHasher;
 use crate::permission::{Permission, PermissionSet};
 use crate::principal::{Principal, PrincipalKind};
 use crate::quota::KeyLimits;
+use crate::rate::Limiter;
 use crate::records::Actor;
 use crate::rows;
 use crate::secret::{self, SecretHash};
@@ -96,6 +97,8 @@ pub struct Access {
     directory: Directory,
     hasher: PasswordHasher,
     throttle: Throttle,
+    /// Failed logins that were noted in the audit log.
+    failures: Limiter,
     meters: Arc<Meters>,
     /// What the directory was read at. Held while it is read again.
     seen: AsyncMutex<HashMap<String, i64>>,
@@ -149,6 +152,7 @@ impl Access {
             hasher: PasswordHasher::new(Arc::clone(&rng), settings.password_hashes_max)
                 .with_chars_min(settings.password_chars_min),
             throttle: Throttle::default(),
+            failures: Limiter::new(),
             meters: Arc::new(Meters::new(
                 count(settings.tenants_max),
                 count(settings.keys_per_tenant_max),

@@ -17,10 +17,15 @@ use crate::oidc::{Grant, Identity};
 use crate::password::PasswordCheck;
 use crate::permission::PermissionSet;
 use crate::principal::Principal;
+use crate::rate::RateLimit;
 use crate::records::{Actor, LoggedIn, OidcSubject, SessionInfo, UserInfo};
 use crate::rows::{self, Person, UserRow};
 use crate::secret::{self, SecretHash};
 use crate::throttle::ThrottleKey;
+
+/// Failed logins that are noted in the audit log: each for a while, then one in ten seconds.
+const FAILURES_NOTED_BURST: u64 = 100;
+const FAILURES_NOTED_PER_SECOND: f64 = 0.1;
 
 /// From where somebody logs in, and in which request.
 #[derive(Clone, Debug, Default)]
@@ -93,6 +98,21 @@ impl Access {
         origin: &LoginOrigin,
     ) -> Result<LoggedIn, LoginError> {
         self.check_tenant_exists(&grant.tenant)?;
+        match self.try_login_oidc(identity, grant, origin).await {
+            // Their first two logins at the same time: now they are known.
+            Err(LoginError::Access(AccessError::State(StateError::Conflict { .. }))) => {
+                self.try_login_oidc(identity, grant, origin).await
+            }
+            result => result,
+        }
+    }
+
+    async fn try_login_oidc(
+        &self,
+        identity: &Identity,
+        grant: &Grant,
+        origin: &LoginOrigin,
+    ) -> Result<LoggedIn, LoginError> {
         let values = [identity.issuer.as_str().into(), identity.subject.as_str().into()];
         let rows = self.database.query(rows::USER_BY_OIDC, &values).await?;
         let now = self.now();
@@ -268,17 +288,29 @@ impl Access {
         ]);
         match self.change(&statements).await {
             Ok(()) => Ok(LoggedIn { session: Arc::new(session), cookie }),
+            // The first statement only fails when there is no room for somebody new.
+            Err(StateError::Unmet { statement: 0, .. }) => {
+                let max = self.settings.users_max;
+                Err(AccessError::LimitReached { what: "users", max }.into())
+            }
             Err(StateError::Unmet { .. }) => Err(LoginError::Wrong),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Notes that a login failed. What was given as a name of nobody is not noted: it may be a password.
-    async fn note_failure(
+    /// Notes that a login failed. What was given as a name of nobody is not noted: it may be a password. Of an attack
+    /// not each attempt is noted: it must not fill the disk.
+    pub(super) async fn note_failure(
         &self,
         user: Option<&UserInfo>,
         origin: &LoginOrigin,
     ) -> Result<(), AccessError> {
+        let limit = RateLimit::new(FAILURES_NOTED_PER_SECOND, FAILURES_NOTED_BURST);
+        let now = self.clock.monotonic();
+        if limit.is_ok_and(|limit| self.failures.check(limit, 1, now).is_err()) {
+            tracing::debug!("one of many failed logins is not in the audit log");
+            return Ok(());
+        }
         let principal = Principal {
             permissions: PermissionSet::NONE,
             all_tenants: false,

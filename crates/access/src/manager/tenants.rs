@@ -93,6 +93,8 @@ impl Access {
         }
         change.name.as_deref().map_or(Ok(()), |name| check_name("name", name))?;
         let not_found = || AccessError::NotFound { what: "tenant", id: id.to_string() };
+        // What another server has just changed is not to be undone.
+        self.follow().await;
         let old = self.directory.tenant(id).ok_or_else(not_found)?;
         let tenant = Tenant {
             id: id.clone(),

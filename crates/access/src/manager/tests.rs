@@ -58,6 +58,8 @@ contract!(
     numbers_are_limited,
     nobody_gives_rights_that_they_lack,
     nobody_takes_over_somebody_mightier,
+    who_gains_rights_meanwhile_is_not_taken_over,
+    an_attack_does_not_fill_the_audit_log,
     the_last_administrator_stays,
     a_login_begins_a_session_that_ends_in_time,
     a_login_says_the_same_of_all_that_is_wrong,
@@ -414,6 +416,29 @@ async fn nobody_takes_over_somebody_mightier(url: StateUrl) {
     assert_eq!(access.get_user(&viewer, &ada.id).await.expect("themselves").name, "ada");
     let result = access.get_user(&viewer, &chief.id).await;
     assert!(matches!(result, Err(AccessError::NotFound { .. })), "{result:?}");
+}
+
+async fn who_gains_rights_meanwhile_is_not_taken_over(url: StateUrl) {
+    let world = World::new(&url).await;
+    let ada = world.user("ada", Role::Viewer, false).await;
+    let admin = somebody(Role::Admin.permissions(), None);
+    let seen = world.access.find_user(&admin, &ada.id).await.expect("ada");
+    let raise = UserChange { all_tenants: Some(true), ..UserChange::default() };
+    world.access.update_user(&root(), &ada.id, raise).await.expect("raised");
+    let late = world.access.store_password(&admin, &seen, &"another password".into(), None).await;
+    assert!(matches!(late, Err(AccessError::Changed { .. })), "{late:?}");
+    world.login("ada", PASSWORD).await.expect("her password is as it was");
+}
+
+async fn an_attack_does_not_fill_the_audit_log(url: StateUrl) {
+    let world = World::new(&url).await;
+    for _ in 0..101 {
+        world.access.note_failure(None, &LoginOrigin::default()).await.expect("noted, or not");
+    }
+    assert_eq!(world.audit(AuditQuery::default()).await.len(), 100);
+    world.clock.advance(Duration::from_secs(10));
+    world.access.note_failure(None, &LoginOrigin::default()).await.expect("noted");
+    assert_eq!(world.audit(AuditQuery::default()).await.len(), 101);
 }
 
 async fn the_last_administrator_stays(url: StateUrl) {

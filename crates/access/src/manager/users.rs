@@ -113,13 +113,17 @@ impl Access {
         self.check_rights(actor, &old.tenant, attempt, rights).await?;
         check_display_name(&new.display_name)?;
         let update = Statement::new(
-            "UPDATE users SET display_name = $2, role = $3, all_tenants = $4, disabled = $5 WHERE id = $1",
+            "UPDATE users SET display_name = $2, role = $3, all_tenants = $4, disabled = $5 \
+             WHERE id = $1 AND role = $6 AND all_tenants = $7 AND disabled = $8",
             [
                 id.into(),
                 new.display_name.as_str().into(),
                 new.role.as_str().into(),
                 new.all_tenants.into(),
                 new.disabled.into(),
+                old.role.as_str().into(),
+                old.all_tenants.into(),
+                old.disabled.into(),
             ],
         );
         let mut detail = rights_detail(&new);
@@ -143,7 +147,10 @@ impl Access {
     /// As [`Access::update_user`].
     pub async fn delete_user(&self, actor: &Actor, id: &str) -> Result<(), AccessError> {
         let old = self.find_managed_user(actor, id, "user.delete").await?.info;
-        let delete = Statement::new("DELETE FROM users WHERE id = $1", [id.into()]);
+        let delete = Statement::new(
+            "DELETE FROM users WHERE id = $1 AND role = $2 AND all_tenants = $3",
+            [id.into(), old.role.as_str().into(), old.all_tenants.into()],
+        );
         let entry = done(&old, "user.delete", rights_detail(&old));
         let statements =
             vec![Area::People.changed(), delete.affecting(1), self.audited(actor, entry)];
@@ -190,7 +197,7 @@ impl Access {
         Ok(self.store_password(actor, &user, new, Some(session)).await?)
     }
 
-    async fn store_password(
+    pub(super) async fn store_password(
         &self,
         actor: &Actor,
         user: &UserRow,
@@ -199,9 +206,10 @@ impl Access {
     ) -> Result<(), AccessError> {
         let hash = self.hasher.hash(password).await?;
         let id = user.info.id.as_str();
+        // Whoever gains rights meanwhile is not taken over by somebody who may not have them.
         let update = Statement::new(
-            "UPDATE users SET password_hash = $2 WHERE id = $1",
-            [id.into(), hash.into()],
+            "UPDATE users SET password_hash = $2 WHERE id = $1 AND role = $3 AND all_tenants = $4",
+            [id.into(), hash.into(), user.info.role.as_str().into(), user.info.all_tenants.into()],
         );
         let end_others = Statement::new(
             "DELETE FROM sessions WHERE user_id = $1 AND id <> $2",
@@ -210,7 +218,7 @@ impl Access {
         let entry = done(&user.info, "user.set_password", json!({ "name": user.info.name }));
         let statements =
             [Area::People.changed(), update.affecting(1), end_others, self.audited(actor, entry)];
-        self.change(&statements).await.map_err(|error| gone(id, error))
+        self.change(&statements).await.map_err(|error| changed(id, error))
     }
 
     /// Makes a change after which somebody must be left who can manage the server, when there was somebody.
@@ -228,7 +236,7 @@ impl Access {
             StateError::Unmet { statement, .. } if statement == guard => {
                 AccessError::LastAdministrator
             }
-            error => gone(&old.id, error),
+            error => changed(&old.id, error),
         })
     }
 
@@ -248,7 +256,7 @@ impl Access {
     }
 
     /// Returns a person, unless they are in a tenant that the actor must not know of.
-    async fn find_user(&self, actor: &Actor, id: &str) -> Result<UserRow, AccessError> {
+    pub(super) async fn find_user(&self, actor: &Actor, id: &str) -> Result<UserRow, AccessError> {
         let principal = &actor.principal;
         let rows = self.database.query(rows::USER, &[id.replace('\0', "").into()]).await?;
         let user = rows.first().map(rows::user).transpose()?;
@@ -317,9 +325,9 @@ pub(super) fn done(
     }
 }
 
-fn gone(id: &str, error: StateError) -> AccessError {
+fn changed(id: &str, error: StateError) -> AccessError {
     match error {
-        StateError::Unmet { .. } => AccessError::NotFound { what: "user", id: id.to_owned() },
+        StateError::Unmet { .. } => AccessError::Changed { what: "user", id: id.to_owned() },
         error => error.into(),
     }
 }
