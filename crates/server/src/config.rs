@@ -14,6 +14,8 @@ use ingest::{ScrapeConfig, ScrapeDefaults};
 use platform::Fs;
 use secrecy::SecretString;
 
+use crate::logging::Sampling;
+
 mod layers;
 mod limits;
 mod oidc;
@@ -135,6 +137,7 @@ pub(crate) struct LogConfig {
     pub(crate) level: String,
     pub(crate) json: bool,
     pub(crate) slow_request_ms: u64,
+    pub(crate) sampling: Sampling,
 }
 
 /// One mistake in the configuration.
@@ -226,6 +229,10 @@ impl Config {
                     .choice("log.format", &[("human", false), ("json", true)])
                     .unwrap_or_default(),
                 slow_request_ms: reader.duration_ms("log.slow_request"),
+                sampling: Sampling {
+                    lines_max: reader.number("log.sampling.lines"),
+                    interval: Duration::from_millis(reader.duration_ms("log.sampling.interval")),
+                },
             },
             metrics_public: reader.boolean("telemetry.metrics_public"),
             auth: read_auth(reader),
@@ -261,6 +268,8 @@ impl Config {
             ("collector.interval", self.collector.interval_ms),
             ("metrics.block_range", self.metrics.block_range_ms.unsigned_abs()),
             ("metrics.head_bytes_max", self.metrics.head_bytes_max),
+            ("log.slow_request", self.log.slow_request_ms),
+            ("log.sampling.interval", self.log.sampling.interval.as_millis() as u64),
         ] {
             if value == 0 {
                 reader.mistake(path, "must be more than 0");

@@ -14,8 +14,8 @@ use crate::Failure;
 use crate::config::Config;
 use crate::serve::Parts;
 use crate::telemetry::{
-    FilesCollector, ProcessCollector, RequestsCollector, RuntimeCollector, StoresCollector,
-    Telemetry,
+    FilesCollector, LogCollector, ProcessCollector, RequestsCollector, RuntimeCollector,
+    StoresCollector, Telemetry,
 };
 use crate::threads;
 
@@ -36,6 +36,7 @@ pub(crate) fn telemetry(config: &Config, parts: &Parts) -> (Arc<Telemetry>, Obse
             Box::new(FilesCollector::new(Arc::clone(&parts.file_stats))),
             Box::new(StoresCollector::new(Arc::clone(&parts.clock), stores)),
             Box::new(requests),
+            Box::new(LogCollector::new(parts.log.sampler())),
         ],
     );
     let observability = Observability {

@@ -24,6 +24,7 @@ use tsdb::Store;
 use crate::Failure;
 use crate::cli::ServeArgs;
 use crate::config::{AuthMode, Config, TlsMode};
+use crate::logging::Log;
 use crate::reload::Reloader;
 use crate::shutdown::Signals;
 use crate::tenants::TenantStores;
@@ -42,7 +43,8 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
     let fs: Arc<dyn Fs> = SystemFs::new();
     let layers = args.clone().layers(fs.as_ref())?;
     let config = Config::load(layers, fs.as_ref()).map_err(|error| Failure::Usage(error.into()))?;
-    logging::init(&config.log)?;
+    let clock: Arc<dyn Clock> = SystemClock::new();
+    let log = logging::init(&config.log, Arc::clone(&clock), None)?;
 
     let listener = TcpListener::bind(config.server.listen)
         .with_context(|| format!("listen on {}", config.server.listen))?;
@@ -53,8 +55,10 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
     })?;
 
     let (fatal, fatal_errors) = mpsc::channel(8);
-    let reloader = Reloader::new(args, Arc::clone(&fs), &config);
-    let parts = Parts::open(&config, fs, fatal)?;
+    let mut reloader = Reloader::new(args, Arc::clone(&fs), &config);
+    let changed = log.clone();
+    reloader.on_change("log.level", move |config| changed.set_level(&config.log.level));
+    let parts = Parts::open(&config, fs, clock, log, fatal)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("tinyobs")
@@ -71,6 +75,7 @@ pub(crate) struct Parts {
     pub(crate) fs: Arc<dyn Fs>,
     /// What is done with the data folder.
     pub(crate) file_stats: Arc<FsStats>,
+    pub(crate) log: Log,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
     /// What encrypts connections, if anything does.
@@ -90,9 +95,10 @@ impl Parts {
     fn open(
         config: &Config,
         fs: Arc<dyn Fs>,
+        clock: Arc<dyn Clock>,
+        log: Log,
         fatal: mpsc::Sender<String>,
     ) -> Result<Self, Failure> {
-        let clock: Arc<dyn Clock> = SystemClock::new();
         let rng: Arc<dyn Rng> = SystemRng::new();
         let tls = certificates::open(config, &fs, &clock)?;
         tenants::adopt(fs.as_ref(), &config.data_dir)?;
@@ -110,7 +116,19 @@ impl Parts {
         }
         let serve_stats = Arc::default();
         let meters = Arc::new(Meters::new(TENANTS_MAX, KEYS_METERED_MAX));
-        Ok(Self { fs, file_stats, clock, rng, tls, serve_stats, meters, tenants, store, fatal })
+        Ok(Self {
+            fs,
+            file_stats,
+            log,
+            clock,
+            rng,
+            tls,
+            serve_stats,
+            meters,
+            tenants,
+            store,
+            fatal,
+        })
     }
 }
 
@@ -137,6 +155,7 @@ async fn serve(
     let stop_collector = observe::start(config, &parts, telemetry, &mut threads, &fatal)?;
 
     let mut tasks = Tasks::new();
+    tasks.spawn("log", logging::summarize(parts.log.sampler(), stopped.clone()));
     if let Some(scraper) = scraper(config, &parts)? {
         tasks.spawn("scraper", scraper.run(stopped.clone()));
     }

@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 
 mod encode;
 mod files;
+mod log;
 mod plain;
 mod process;
 mod requests;
@@ -23,6 +24,7 @@ mod runtime;
 mod stores;
 
 pub(crate) use files::FilesCollector;
+pub(crate) use log::LogCollector;
 pub(crate) use process::ProcessCollector;
 pub(crate) use requests::RequestsCollector;
 pub(crate) use runtime::RuntimeCollector;

@@ -8,6 +8,7 @@ use platform::{Fs, MeteredFs, SimClock, SimFs, SimRng, SystemFs};
 use tsdb::{Store, StoreConfig, Stores};
 
 use super::*;
+use crate::logging::{Sampler, Sampling};
 
 fn telemetry() -> Arc<Telemetry> {
     let clock: Arc<dyn Clock> = Arc::new(SimClock::new(Timestamp::from_millis(1_000)));
@@ -23,6 +24,7 @@ fn telemetry() -> Arc<Telemetry> {
     .expect("a store");
     let stores = Stores::new();
     stores.add(model::TenantId::default_tenant(), store);
+    let sampling = Sampling { lines_max: 1, interval: Duration::from_secs(1) };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     Telemetry::new(
         Arc::clone(&clock),
@@ -31,7 +33,8 @@ fn telemetry() -> Arc<Telemetry> {
             Box::new(RuntimeCollector::new(runtime.handle().clone())),
             Box::new(FilesCollector::new(file_stats)),
             Box::new(StoresCollector::new(Arc::clone(&clock), stores)),
-            Box::new(RequestsCollector::new(Arc::default(), Arc::default(), clock)),
+            Box::new(RequestsCollector::new(Arc::default(), Arc::default(), Arc::clone(&clock))),
+            Box::new(LogCollector::new(Arc::new(Sampler::new(sampling, clock)))),
         ],
     )
 }
@@ -83,6 +86,7 @@ fn what_the_page_and_dashboards_stand_on_is_there() {
         "tinyobs_ingest_requests_total{protocol=\"otlp\"} 0",
         "tinyobs_query_duration_seconds_count 0",
         "tinyobs_http_error_ratio 0.0",
+        "tinyobs_log_lines_total{level=\"error\"} 0",
         "process_resident_memory_bytes ",
     ] {
         assert!(page.contains(series), "{series} in\n{}", page);
