@@ -51,6 +51,8 @@ impl Verb {
 pub(crate) enum Access {
     /// Everybody, without saying who they are. For probes, the login and the page's files.
     Public,
+    /// Whoever is logged in with a session, whatever they may do. For what concerns only themselves.
+    Session,
     /// Whoever may do this in the tenant that the request is for.
     Needs(Permission),
     /// Administrators of all tenants: what concerns the whole server.

@@ -13,6 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::caller::Caller;
 use crate::endpoint::{Access, Class, Rule};
 use crate::failure::{Failure, Kind};
+use crate::identity::Known;
 use crate::limits;
 use crate::observe::Notes;
 use crate::parts::App;
@@ -20,9 +21,9 @@ use crate::parts::App;
 /// Names another tenant than the own one, for those who may.
 const TENANT_HEADER: &str = "x-scope-orgid";
 
-/// Who sends a request to an endpoint that is open to everybody, where it is known.
+/// Who sends a request to an endpoint that is open to everybody, where it is known, or to one for sessions.
 #[derive(Clone, Debug)]
-pub(crate) struct Visitor(pub(crate) Arc<Principal>);
+pub(crate) struct Visitor(pub(crate) Known);
 
 /// What a request has until its answer begins.
 struct Held {
@@ -74,9 +75,17 @@ fn admit(app: &Arc<App>, rule: Rule, request: &mut Request, now: Now) -> Result<
     let place = app.admission.place(rule.class)?;
     if rule.access == Access::Public {
         // Whoever is not known is served all the same.
-        if let Ok(principal) = app.identity.of(request.headers()) {
-            request.extensions_mut().insert(Visitor(principal));
+        if let Ok(known) = app.known(request) {
+            request.extensions_mut().insert(Visitor(known));
         }
+        return Ok(Held { _place: place, _query: None });
+    }
+    if rule.access == Access::Session {
+        let known = app.known(request)?;
+        if known.session().is_none() {
+            return Err(Failure::new(Kind::KeyMissing, "this needs a session: log in"));
+        }
+        request.extensions_mut().insert(Visitor(known));
         return Ok(Held { _place: place, _query: None });
     }
     let caller = caller(app, rule, request, now)?;
@@ -91,17 +100,17 @@ fn admit(app: &Arc<App>, rule: Rule, request: &mut Request, now: Now) -> Result<
 
 /// Returns who asks, if they may.
 fn caller(app: &Arc<App>, rule: Rule, request: &Request, now: Now) -> Result<Caller, Failure> {
-    let principal = app.identity.of(request.headers())?;
-    authorize(&principal, rule.access)?;
-    let id = tenant(&principal, request.headers().get(TENANT_HEADER))?;
+    let known = app.known(request)?;
+    authorize(&known.principal, rule.access)?;
+    let id = tenant(&known.principal, request.headers().get(TENANT_HEADER))?;
     let tenant = app.tenant(&id)?;
-    let paying = app.admission.paying(&principal, &tenant, now);
-    Ok(Caller { app: Arc::clone(app), principal, tenant, paying })
+    let paying = app.admission.paying(&known, &tenant, now);
+    Ok(Caller { app: Arc::clone(app), principal: known.principal, tenant, paying })
 }
 
 fn authorize(principal: &Principal, access: Access) -> Result<(), Failure> {
     match access {
-        Access::Public => Ok(()),
+        Access::Public | Access::Session => Ok(()),
         Access::Needs(permission) if principal.may(permission) => Ok(()),
         Access::Needs(permission) => {
             let message = format!("this needs the permission {permission}");

@@ -2,23 +2,152 @@
 
 use std::sync::Arc;
 
-use access::Principal;
-use http::HeaderMap;
+use access::{Access, CredentialError, KeyGrant, Oidc, Principal, SessionGrant};
+use axum::extract::Request;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use platform::Timestamp;
 
-use crate::failure::Failure;
+use crate::cookie;
+use crate::failure::{Failure, Kind};
+
+/// Carries an API key, as does `Authorization: Bearer`.
+const KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// Carries the session's token beside the cookie.
+const CSRF: HeaderName = HeaderName::from_static("x-csrf-token");
 
 /// How the server knows who sends a request.
 #[derive(Clone, Debug)]
 pub enum Identity {
     /// It does not ask: everybody is this principal.
     Open(Arc<Principal>),
+    /// By an API key or a session.
+    Keys(Ways),
+}
+
+/// The ways to be known.
+#[derive(Clone, Debug)]
+pub struct Ways {
+    /// Keys, people and their sessions.
+    pub access: Arc<Access>,
+    /// The login of people at a provider.
+    pub oidc: Option<Arc<Oidc>>,
+}
+
+/// Whoever sends a request, and how that is known.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) principal: Arc<Principal>,
+    pub(crate) by: Credential,
+}
+
+/// What made us believe it.
+#[derive(Clone, Debug)]
+pub(crate) enum Credential {
+    None,
+    Key(Arc<KeyGrant>),
+    Session(Arc<SessionGrant>),
+}
+
+impl Known {
+    /// Returns the session, if it is one.
+    pub(crate) const fn session(&self) -> Option<&Arc<SessionGrant>> {
+        match &self.by {
+            Credential::Session(session) => Some(session),
+            Credential::None | Credential::Key(_) => None,
+        }
+    }
 }
 
 impl Identity {
-    /// Returns who sends a request with these headers.
-    pub(crate) fn of(&self, _headers: &HeaderMap) -> Result<Arc<Principal>, Failure> {
-        match self {
-            Self::Open(principal) => Ok(Arc::clone(principal)),
+    /// Returns who sends a request.
+    ///
+    /// A key counts before a session. With a session, a request that may change something needs the session's token
+    /// too: the browser adds the cookie by itself, also for a page that does not know the token.
+    pub(crate) fn of(
+        &self,
+        request: &Request,
+        is_encrypted: bool,
+        now: Timestamp,
+    ) -> Result<Known, Failure> {
+        let access = match self {
+            Self::Open(principal) => {
+                return Ok(Known { principal: Arc::clone(principal), by: Credential::None });
+            }
+            Self::Keys(ways) => &ways.access,
+        };
+        let headers = request.headers();
+        if let Some(key) = key(headers)? {
+            let grant = access.directory().key(key, now).map_err(refused_key)?;
+            let principal = Arc::new(grant.principal.clone());
+            return Ok(Known { principal, by: Credential::Key(grant) });
+        }
+        if let Some(cookie) = cookie::SESSION.read(headers, is_encrypted) {
+            let session = access.directory().session(cookie, now).map_err(refused_session)?;
+            check_token(request.method(), headers.get(CSRF), &session)?;
+            let principal = Arc::new(session.principal.clone());
+            return Ok(Known { principal, by: Credential::Session(session) });
+        }
+        let message = "send an API key as X-API-Key or Authorization: Bearer, or log in";
+        Err(Failure::new(Kind::KeyMissing, message))
+    }
+}
+
+/// Returns the key that a request presents.
+fn key(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
+    let invalid = |message: &str| Failure::new(Kind::KeyInvalid, message);
+    let mut presented = None;
+    let bearers = headers.get_all(header::AUTHORIZATION).iter().map(|value| {
+        let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+    });
+    let keys = headers.get_all(KEY).iter().map(|value| value.to_str().ok().map(str::trim));
+    for key in keys.chain(bearers) {
+        let key = key.ok_or_else(|| invalid("only keys as X-API-Key or Bearer are understood"))?;
+        if presented.replace(key).is_some_and(|other| other != key) {
+            return Err(invalid("the request presents two different keys"));
         }
     }
+    Ok(presented)
+}
+
+fn refused_key(error: CredentialError) -> Failure {
+    match error {
+        CredentialError::Malformed => {
+            Failure::new(Kind::KeyInvalid, "an API key has 64 lower-case hexadecimal digits")
+        }
+        CredentialError::Unknown => Failure::new(Kind::KeyInvalid, "this API key is unknown"),
+        CredentialError::Expired => Failure::new(Kind::KeyExpired, "this API key has expired"),
+        CredentialError::Revoked => Failure::new(Kind::KeyRevoked, "this API key was revoked"),
+        CredentialError::TenantDisabled => {
+            Failure::new(Kind::TenantDisabled, "the tenant of this API key is disabled")
+        }
+    }
+}
+
+fn refused_session(error: CredentialError) -> Failure {
+    match error {
+        CredentialError::TenantDisabled => {
+            Failure::new(Kind::TenantDisabled, "the tenant of this session is disabled")
+        }
+        CredentialError::Malformed
+        | CredentialError::Unknown
+        | CredentialError::Expired
+        | CredentialError::Revoked => {
+            Failure::new(Kind::SessionExpired, "the session has ended, log in again")
+        }
+    }
+}
+
+fn check_token(
+    method: &Method,
+    token: Option<&HeaderValue>,
+    session: &SessionGrant,
+) -> Result<(), Failure> {
+    let token = token.and_then(|token| token.to_str().ok());
+    if method.is_safe() || token.is_some_and(|token| session.is_csrf(token)) {
+        return Ok(());
+    }
+    let message =
+        "changes with a session need the header X-CSRF-Token with the token of GET /v1/session";
+    Err(Failure::new(Kind::CsrfMissing, message))
 }

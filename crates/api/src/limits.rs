@@ -2,13 +2,13 @@
 //!
 //! What is refused costs little: nothing of its body is kept, and of a long one nothing is read.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use access::{
-    ClientKey, Exceeded, KeyLimits, KeyedLimiter, Meters, Now, Paying, Principal, PrincipalKind,
-    RateLimit, Refusal, RefusalReason, TenantLimits, TenantUsage, TrustedProxies, Unit,
+    Client, ClientKey, Exceeded, KeyLimits, KeyedLimiter, Meters, Now, Paying, PrincipalKind,
+    RateLimit, Refusal, RefusalReason, Scheme, TenantLimits, TenantUsage, TrustedProxies, Unit,
 };
 use axum::body::Body;
 use axum::extract::Request;
@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::caller::Tenant;
 use crate::endpoint::Class;
 use crate::failure::{Failure, Kind};
+use crate::identity::{Credential, Known};
 use crate::parts::App;
 use crate::serve::ConnectionInfo;
 
@@ -181,7 +182,7 @@ impl Admission {
         now: Now,
     ) -> Result<(), Failure> {
         let Some(limit) = limit else { return Ok(()) };
-        let address = self.client(request);
+        let address = self.client(request).address;
         if self.local_only && address.is_loopback() {
             return Ok(());
         }
@@ -191,12 +192,19 @@ impl Admission {
         })
     }
 
-    /// Returns the address of whoever sends a request, before all proxies.
-    fn client(&self, request: &Request) -> IpAddr {
+    /// Returns who sends a request, before all proxies, as far as those are trusted.
+    pub(crate) fn client<'a>(&self, request: &'a Request) -> Client<'a> {
         let connection = request.extensions().get::<ConnectionInfo>();
         // What came over no connection of ours shares one bucket: it is nobody's in particular.
         let peer = connection.map_or(Ipv4Addr::UNSPECIFIED.into(), |info| info.peer.ip());
-        self.limits.proxies.client(peer, request.headers()).address
+        self.limits.proxies.client(peer, request.headers())
+    }
+
+    /// Returns whether the connection of whoever sends a request is encrypted: ours, or that to a trusted proxy.
+    pub(crate) fn is_encrypted(&self, request: &Request) -> bool {
+        let connection = request.extensions().get::<ConnectionInfo>();
+        connection.is_some_and(|info| info.tls)
+            || self.client(request).scheme == Some(Scheme::Https)
     }
 
     /// Returns a place among the requests of a class, if the class is limited.
@@ -229,10 +237,11 @@ impl Admission {
     }
 
     /// Returns who pays for a request.
-    pub(crate) fn paying(&self, principal: &Principal, tenant: &Tenant, now: Now) -> Paying {
-        let key = match &principal.kind {
-            PrincipalKind::Key { id } => {
-                Some((self.meters.key(id, now.monotonic), Arc::clone(&self.limits.keys)))
+    pub(crate) fn paying(&self, known: &Known, tenant: &Tenant, now: Now) -> Paying {
+        let key = match (&known.principal.kind, &known.by) {
+            (PrincipalKind::Key { id }, Credential::Key(grant)) => {
+                let limits = Arc::new(grant.limits.or(&self.limits.keys));
+                Some((self.meters.key(id, now.monotonic), limits))
             }
             _ => None,
         };

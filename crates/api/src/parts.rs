@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access::Meters;
+use axum::extract::Request;
 use model::TenantId;
 use parking_lot::RwLock;
 use platform::{Clock, Rng};
@@ -16,7 +17,7 @@ use crate::caller::Tenant;
 use crate::configuration::Configuration;
 use crate::failure::{Failure, Kind};
 use crate::gate::Gate;
-use crate::identity::Identity;
+use crate::identity::{Identity, Known};
 use crate::limits::{Admission, RequestLimits};
 use crate::observe::Observability;
 use crate::page::Assets;
@@ -163,6 +164,11 @@ impl App {
             health: Health::default(),
             observability,
         }
+    }
+
+    /// Returns who sends a request.
+    pub(crate) fn known(&self, request: &Request) -> Result<Known, Failure> {
+        self.identity.of(request, self.admission.is_encrypted(request), self.clock.now())
     }
 
     /// Returns what requests of a tenant share, when this server has such a tenant.

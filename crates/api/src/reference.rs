@@ -108,6 +108,7 @@ fn section(html: &mut String, endpoint: &Endpoint) {
     );
     let needs = match rule.access {
         Access::Public => "Open to everybody.".to_owned(),
+        Access::Session => "Needs a session.".to_owned(),
         Access::Needs(permission) => format!("Needs <code>{permission}</code>."),
         Access::Server => "Needs an administrator of all tenants.".to_owned(),
     };

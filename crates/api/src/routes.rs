@@ -15,7 +15,7 @@ use crate::parts::{ApiParts, App};
 use crate::reference::Reference;
 use crate::{
     configuration, enforce, exposition, guard, legacy, live, observe, otlp, page, prometheus,
-    reference, remote_write, status,
+    reference, remote_write, session, status,
 };
 
 /// Returns the routes over `parts`.
@@ -63,6 +63,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(legacy::endpoints());
     endpoints.extend(live::endpoints());
     endpoints.extend(configuration::endpoints());
+    endpoints.extend(session::endpoints());
     endpoints.extend(status::endpoints());
     endpoints.extend(exposition::endpoints());
     endpoints.extend(reference::endpoints());

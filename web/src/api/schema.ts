@@ -443,6 +443,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/login/oidc": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Begin a login at the OpenID Connect provider
+         * @description For browsers, which are sent on to the provider.
+         */
+        get: operations["get_v1_login_oidc"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/login/oidc/callback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * End a login at the OpenID Connect provider
+         * @description The provider sends the browser here.
+         */
+        get: operations["get_v1_login_oidc_callback"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/metrics": {
         parameters: {
             query?: never;
@@ -618,6 +658,51 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tell who asks, and how to log in
+         * @description Answers everybody, known or not.
+         */
+        get: operations["get_v1_session"];
+        put?: never;
+        /** Log in with name and password */
+        post: operations["post_v1_session"];
+        /**
+         * Log out
+         * @description Works without a session too.
+         */
+        delete: operations["delete_v1_session"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/session/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Change the own password
+         * @description Ends all other sessions of the same person. Needs a session.
+         */
+        post: operations["post_v1_session_password"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/stats": {
         parameters: {
             query?: never;
@@ -696,6 +781,18 @@ export interface components {
             data: components["schemas"]["BuildInfo"];
             status: components["schemas"]["Success"];
         };
+        /** @description Who asks. */
+        CallerAnswer: {
+            /** @description Whether `X-Scope-OrgID` may name another tenant. */
+            all_tenants: boolean;
+            /** @description `anonymous`, `key`, `user` or `certificate`. */
+            kind: string;
+            name: string;
+            permissions: string[];
+            /** @description The role that has just these permissions, if there is one. */
+            role?: string | null;
+            tenant: string;
+        };
         /** @description How many series there are and may be. */
         CardinalityAnswer: {
             /** Format: int64 */
@@ -721,6 +818,12 @@ export interface components {
         /** @description All keys. */
         ConfigAnswer: {
             settings: components["schemas"]["SettingInForce"][];
+        };
+        /** @description A name and a password. */
+        Credentials: {
+            name: string;
+            /** Format: password */
+            password: string;
         };
         /** @description The answer to a query. */
         ExecuteAnswer: {
@@ -784,6 +887,13 @@ export interface components {
             /** @description RFC 3339, whole seconds. */
             timestamp: string;
         };
+        /** @description A way to log in. */
+        LoginWay: {
+            /** @description `password` or `oidc`. */
+            kind: string;
+            /** @description What to call it. */
+            name: string;
+        };
         /** @description What is known about a metric. */
         Metadata: {
             help: string;
@@ -833,6 +943,13 @@ export interface components {
             error: string;
             /** @description What is wrong, and what to change. */
             message?: string | null;
+        };
+        /** @description A change of the own password. */
+        PasswordChange: {
+            /** Format: password */
+            new_password: string;
+            /** Format: password */
+            old_password: string;
         };
         /** @description A point. */
         Point: {
@@ -926,6 +1043,20 @@ export interface components {
             }[];
             status: components["schemas"]["Success"];
             warnings?: string[];
+        };
+        /** @description Who asks, and how to log in. */
+        SessionAnswer: {
+            caller?: components["schemas"]["CallerAnswer"] | null;
+            /** @description What the header `X-CSRF-Token` of changes has to say; only with a session. */
+            csrf_token?: string | null;
+            /** @description When the session ends, however much it is used. */
+            expires_at?: string | null;
+            /** @description Whether whoever asks has to log in before there is anything to see. */
+            login_needed: boolean;
+            /** @description The ways to log in. */
+            logins: components["schemas"]["LoginWay"][];
+            /** @description `open` where nobody is asked who they are, `keys` where everybody is. */
+            mode: string;
         };
         /** @description A key with its value. */
         SettingInForce: {
@@ -2275,6 +2406,66 @@ export interface operations {
             507: components["responses"]["Native507"];
         };
     };
+    get_v1_login_oidc: {
+        parameters: {
+            query?: {
+                /** @description The path to go to after the login. */
+                return_to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description To the provider, or back to the page with an error. */
+            303: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    get_v1_login_oidc_callback: {
+        parameters: {
+            query?: {
+                /** @description What the login is exchanged for. */
+                code?: string;
+                /** @description Which login it is. */
+                state?: string;
+                /** @description Why the provider refuses. */
+                error?: string;
+                /** @description Which provider it is. */
+                iss?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description To where the browser wanted, or to the page with an error. */
+            303: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
     post_v1_metrics: {
         parameters: {
             query?: never;
@@ -2580,6 +2771,110 @@ export interface operations {
                 };
             };
             403: components["responses"]["Native403"];
+        };
+    };
+    get_v1_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Who asks. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionAnswer"];
+                };
+            };
+            403: components["responses"]["Native403"];
+        };
+    };
+    post_v1_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Credentials"];
+            };
+        };
+        responses: {
+            /** @description Logged in: the answer sets the session's cookie. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            408: components["responses"]["Native408"];
+            413: components["responses"]["Native413"];
+            415: components["responses"]["Native415"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    delete_v1_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Logged out: the answer removes the cookie. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            403: components["responses"]["Native403"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    post_v1_session_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordChange"];
+            };
+        };
+        responses: {
+            /** @description Changed. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            408: components["responses"]["Native408"];
+            413: components["responses"]["Native413"];
+            415: components["responses"]["Native415"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
         };
     };
     get_v1_stats: {

@@ -156,10 +156,13 @@ fn operation(endpoint: &Endpoint, verb: Verb) -> OperationBuilder {
             operation = operation.response(status.to_string(), reference);
         }
     }
-    if rule.access != Access::Public {
-        for scheme in ["key", "bearer", "session"] {
-            operation = operation.security(SecurityRequirement::new(scheme, [""; 0]));
-        }
+    let schemes: &[&str] = match rule.access {
+        Access::Public => &[],
+        Access::Session => &["session"],
+        Access::Needs(_) | Access::Server => &["key", "bearer", "session"],
+    };
+    for scheme in schemes {
+        operation = operation.security(SecurityRequirement::new(*scheme, [""; 0]));
     }
     operation
 }
@@ -167,6 +170,7 @@ fn operation(endpoint: &Endpoint, verb: Verb) -> OperationBuilder {
 fn details(description: &Description, access: Access) -> String {
     let needs = match access {
         Access::Public => String::new(),
+        Access::Session => "Needs a session.".to_owned(),
         Access::Needs(permission) => format!("Needs the permission `{permission}`."),
         Access::Server => "Needs an administrator of all tenants.".to_owned(),
     };
@@ -280,7 +284,7 @@ fn refusals(endpoint: &Endpoint, verb: Verb) -> Vec<(u16, &'static str)> {
     let takes_something = takes_body || !description.parameters.is_empty() || asks_who;
     let possible = |status: u16| match status {
         400 => takes_something,
-        401 | 404 => asks_who,
+        401 | 404 => asks_who || rule.class == Class::Login,
         408 | 413 | 415 => takes_body,
         422 => rule.class == Class::Query,
         429 | 503 => rule.class != Class::Probe,
