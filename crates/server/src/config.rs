@@ -12,7 +12,7 @@ use access::OidcConfig;
 use api::{ClientAuth, RequestLimits, TlsVersion};
 use ingest::{ScrapeConfig, ScrapeDefaults};
 use platform::Fs;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::logging::Sampling;
 
@@ -50,6 +50,8 @@ pub(crate) struct Config {
     /// Whether `/metrics` answers everybody.
     pub(crate) metrics_public: bool,
     pub(crate) auth: AuthConfig,
+    /// The PostgreSQL server of the state database; `None` for SQLite in the data folder.
+    pub(crate) state_url: Option<SecretString>,
     /// Every key with its value and origin, secrets hidden.
     pub(crate) in_force: Vec<InForce>,
 }
@@ -68,6 +70,14 @@ pub(crate) struct AuthConfig {
     pub(crate) mode: AuthMode,
     /// The key of the first administrator.
     pub(crate) bootstrap_admin_key: Option<SecretString>,
+    /// How long a session lasts, however much it is used.
+    pub(crate) session_max_ms: u64,
+    /// How long a session lasts without being used.
+    pub(crate) session_idle_ms: u64,
+    /// Shortest password, in characters.
+    pub(crate) password_length_min: usize,
+    /// How long the audit log is kept.
+    pub(crate) audit_retention_ms: u64,
     /// Login at an OpenID Connect provider.
     pub(crate) oidc: Option<OidcConfig>,
 }
@@ -236,6 +246,7 @@ impl Config {
             },
             metrics_public: reader.boolean("telemetry.metrics_public"),
             auth: read_auth(reader),
+            state_url: reader.secret("state.url"),
             in_force: Vec::new(),
         }
     }
@@ -249,6 +260,20 @@ impl Config {
                  or to none if everybody who reaches this address may read and write",
             );
         }
+        let shortest = access::PASSWORD_CHARS_MIN;
+        if !(shortest..=access::PASSWORD_CHARS_MAX).contains(&self.auth.password_length_min) {
+            let longest = access::PASSWORD_CHARS_MAX;
+            let reason = format!("must be between {shortest} and {longest}");
+            reader.mistake("auth.password_length_min", &reason);
+        }
+        let is_postgres = |url: &SecretString| {
+            let url = url.expose_secret();
+            url.starts_with("postgres://") || url.starts_with("postgresql://")
+        };
+        if self.state_url.as_ref().is_some_and(|url| !is_postgres(url)) {
+            let reason = "must begin with postgres://, or be empty for SQLite in the data folder";
+            reader.mistake("state.url", reason);
+        }
         if self.auth.mode != AuthMode::Keys && self.auth.bootstrap_admin_key.is_some() {
             reader.mistake("auth.mode", "must be keys for a bootstrap key to open anything");
         }
@@ -261,6 +286,8 @@ impl Config {
             ("http.connections_per_address_max", self.http.connections_per_address_max as u64),
             ("http.body_bytes_max", self.http.body_bytes_max as u64),
             ("http.write_body_bytes_max", self.http.write_body_bytes_max as u64),
+            ("auth.session.lifetime", self.auth.session_max_ms),
+            ("auth.session.idle", self.auth.session_idle_ms),
             ("query.timeout", self.query.timeout_ms),
             ("query.samples_max", self.query.samples_max),
             ("query.points_per_series_max", self.query.points_per_series_max as u64),
@@ -293,6 +320,10 @@ fn read_auth(reader: &mut Reader<'_>) -> AuthConfig {
     AuthConfig {
         mode: reader.choice("auth.mode", &modes).unwrap_or(AuthMode::Local),
         bootstrap_admin_key: reader.secret("auth.bootstrap_admin_key"),
+        session_max_ms: reader.duration_ms("auth.session.lifetime"),
+        session_idle_ms: reader.duration_ms("auth.session.idle"),
+        password_length_min: reader.count("auth.password_length_min"),
+        audit_retention_ms: reader.duration_ms("auth.audit_retention"),
         oidc: oidc::read_oidc(reader),
     }
 }

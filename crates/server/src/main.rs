@@ -6,6 +6,7 @@ mod certificates;
 mod check;
 mod cli;
 mod config;
+mod identity;
 mod logging;
 mod observe;
 mod query;

@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::Meters;
+use access::Access;
 use anyhow::{Context as _, anyhow};
 use api::{ServeStats, Tls};
 use ingest::Scraper;
@@ -17,6 +17,7 @@ use platform::{
     Clock, Fs, FsStats, MeteredFs, Rng, SystemClock, SystemFs, SystemHttpClient, SystemRng, Tasks,
     Threads,
 };
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tsdb::Store;
@@ -28,12 +29,7 @@ use crate::logging::Log;
 use crate::reload::Reloader;
 use crate::shutdown::Signals;
 use crate::tenants::TenantStores;
-use crate::{certificates, logging, observe, reload, tenants, threads, wiring};
-
-/// Most tenants whose usage is counted; requests of further ones are refused.
-const TENANTS_MAX: usize = 10_000;
-/// Most keys whose usage is counted at a time.
-const KEYS_METERED_MAX: usize = 10_000;
+use crate::{certificates, identity, logging, observe, reload, tenants, threads, wiring};
 
 /// The file that is locked while a program uses the data folder.
 pub(crate) const LOCK_FILE: &str = "lock";
@@ -58,12 +54,12 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
     let mut reloader = Reloader::new(args, Arc::clone(&fs), &config);
     let changed = log.clone();
     reloader.on_change("log.level", move |config| changed.set_level(&config.log.level));
-    let parts = Parts::open(&config, fs, clock, log, fatal)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("tinyobs")
         .build()
         .context("start the runtime")?;
+    let parts = Parts::open(&config, &runtime, fs, clock, log, fatal)?;
     let served = runtime.block_on(serve(&config, parts, reloader, listener, fatal_errors));
     // What still blocks after the shutdown's time limit is not waited for.
     runtime.shutdown_background();
@@ -82,9 +78,9 @@ pub(crate) struct Parts {
     pub(crate) tls: Option<Arc<Tls>>,
     /// What happens on the socket.
     pub(crate) serve_stats: Arc<ServeStats>,
-    /// What tenants and keys use.
-    pub(crate) meters: Arc<Meters>,
-    pub(crate) tenants: TenantStores,
+    /// Who may come in, and what they use.
+    pub(crate) access: Arc<Access>,
+    pub(crate) tenants: Arc<TenantStores>,
     /// The default tenant's store: what this machine says about itself goes there.
     pub(crate) store: Arc<Store>,
     /// Takes the reason why the program must end.
@@ -94,6 +90,7 @@ pub(crate) struct Parts {
 impl Parts {
     fn open(
         config: &Config,
+        runtime: &Runtime,
         fs: Arc<dyn Fs>,
         clock: Arc<dyn Clock>,
         log: Log,
@@ -110,12 +107,13 @@ impl Parts {
             config.metrics.clone(),
             fatal.clone(),
         );
+        let doors = (fs.as_ref(), Arc::clone(&clock), Arc::clone(&rng));
+        let known = identity::open(config, doors);
+        let access = runtime.block_on(known)?;
+        identity::open_stores(&access, &tenants)?;
         let store = tenants.open(&TenantId::default_tenant())?;
-        for (tenant, _) in tenants::folders(fs.as_ref(), &config.data_dir)? {
-            tenants.open(&tenant)?;
-        }
+        let tenants = Arc::new(tenants);
         let serve_stats = Arc::default();
-        let meters = Arc::new(Meters::new(TENANTS_MAX, KEYS_METERED_MAX));
         Ok(Self {
             fs,
             file_stats,
@@ -124,7 +122,7 @@ impl Parts {
             rng,
             tls,
             serve_stats,
-            meters,
+            access,
             tenants,
             store,
             fatal,
@@ -154,8 +152,19 @@ async fn serve(
     let (telemetry, observability) = observe::telemetry(config, &parts);
     let stop_collector = observe::start(config, &parts, telemetry, &mut threads, &fatal)?;
 
+    // Goes on until everything else has ended: requests that are drained count, too.
+    let mut last = Tasks::new();
+    let (end_last, ended) = watch::channel(false);
+    last.spawn("access", Arc::clone(&parts.access).run(ended));
     let mut tasks = Tasks::new();
     tasks.spawn("log", logging::summarize(parts.log.sampler(), stopped.clone()));
+    let following = identity::follow_tenants(
+        Arc::clone(&parts.access),
+        Arc::clone(&parts.tenants),
+        Arc::clone(&parts.clock),
+        stopped.clone(),
+    );
+    tasks.spawn("tenants", following);
     if let Some(scraper) = scraper(config, &parts)? {
         tasks.spawn("scraper", scraper.run(stopped.clone()));
     }
@@ -191,6 +200,8 @@ async fn serve(
     let deadline = parts.clock.monotonic() + limit;
     let drained = async {
         while tasks.join_next().await.is_some() {}
+        end_last.send_replace(true);
+        while last.join_next().await.is_some() {}
         drop(stop_collector);
         drop(stop_threads);
         let tenants = parts.tenants;

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::Failure;
 use crate::config::{AuthMode, Config};
+use crate::identity::StateCheck;
 use crate::reload::Reloader;
 use crate::serve::Parts;
 
@@ -51,11 +52,11 @@ pub(crate) fn start_http(
         engine: engine(config),
         clock: Arc::clone(&parts.clock),
         rng: Arc::clone(&parts.rng) as Arc<dyn Rng>,
-        checks: parts.tls.iter().map(|tls| Arc::clone(tls) as Arc<dyn HealthCheck>).collect(),
+        checks: checks(parts),
         observability,
         configuration,
         limits: limits(config),
-        meters: Arc::clone(&parts.meters),
+        meters: Arc::clone(parts.access.meters()),
         local_only: config.auth.mode == AuthMode::Local,
         shutdown: stopped.clone(),
     });
@@ -82,6 +83,13 @@ pub(crate) fn start_http(
         }
     });
     Ok(address)
+}
+
+fn checks(parts: &Parts) -> Vec<Arc<dyn HealthCheck>> {
+    let mut checks: Vec<Arc<dyn HealthCheck>> =
+        vec![Arc::new(StateCheck(Arc::clone(&parts.access)))];
+    checks.extend(parts.tls.iter().map(|tls| Arc::clone(tls) as Arc<dyn HealthCheck>));
+    checks
 }
 
 fn engine(config: &Config) -> Engine {

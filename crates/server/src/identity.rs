@@ -1,0 +1,118 @@
+//! The state database with what it says about keys, people and tenants.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::{Access, AccessSettings, Tenant};
+use anyhow::Context as _;
+use api::HealthCheck;
+use platform::{Clock, Fs, Rng};
+use state::{Database, StateUrl};
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::tenants::TenantStores;
+
+/// The database's file within the data folder.
+const STATE_FILE: &str = "state.sqlite";
+/// How often stores are compared with the tenants that there are.
+const TENANTS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Opens the state database and reads who may come in.
+///
+/// # Errors
+///
+/// The database cannot be opened, is newer than the program, or the bootstrap key is one that everybody knows.
+pub(crate) async fn open(
+    config: &Config,
+    (fs, clock, rng): (&dyn Fs, Arc<dyn Clock>, Arc<dyn Rng>),
+) -> anyhow::Result<Arc<Access>> {
+    let database = Database::open(state_url(config), fs, Arc::clone(&clock))
+        .await
+        .context("open the state database")?;
+    let settings = AccessSettings {
+        bootstrap_key: config.auth.bootstrap_admin_key.clone(),
+        session_max: Duration::from_millis(config.auth.session_max_ms),
+        session_idle_max: Duration::from_millis(config.auth.session_idle_ms),
+        password_chars_min: config.auth.password_length_min,
+        audit_retention: Duration::from_millis(config.auth.audit_retention_ms),
+        ..AccessSettings::default()
+    };
+    Access::open(database, clock, rng, settings).await.context("read who may come in")
+}
+
+fn state_url(config: &Config) -> StateUrl {
+    match &config.state_url {
+        Some(url) => StateUrl::Postgres { url: url.clone() },
+        None => StateUrl::Sqlite { path: Path::new(&config.data_dir).join(STATE_FILE) },
+    }
+}
+
+/// Says whether what is known about keys, people and tenants is up to date.
+#[derive(Debug)]
+pub(crate) struct StateCheck(pub(crate) Arc<Access>);
+
+impl HealthCheck for StateCheck {
+    fn name(&self) -> &'static str {
+        "state"
+    }
+
+    fn problem(&self) -> Option<String> {
+        self.0.problem()
+    }
+}
+
+/// Opens the stores of the tenants that there are. Blocking.
+///
+/// # Errors
+///
+/// One of them cannot be opened.
+pub(crate) fn open_stores(access: &Access, stores: &TenantStores) -> anyhow::Result<()> {
+    access.directory().tenants().iter().try_for_each(|tenant| open_store(tenant, stores))
+}
+
+fn open_store(tenant: &Tenant, stores: &TenantStores) -> anyhow::Result<()> {
+    let store = stores.open(&tenant.id)?;
+    store.set_series_max(tenant.limits.series_max);
+    Ok(())
+}
+
+/// Opens the stores of new tenants and applies their limits as they change, until the program stops.
+pub(crate) async fn follow_tenants(
+    access: Arc<Access>,
+    stores: Arc<TenantStores>,
+    clock: Arc<dyn Clock>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut applied: Vec<Arc<Tenant>> = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            () = clock.sleep_until(clock.monotonic() + TENANTS_INTERVAL) => {}
+        }
+        let tenants = access.directory().tenants();
+        if tenants == applied {
+            continue;
+        }
+        let stores = Arc::clone(&stores);
+        let opened = tenants.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            let mut all = true;
+            for tenant in opened {
+                if let Err(error) = open_store(&tenant, &stores) {
+                    let error = format!("{error:#}");
+                    tracing::error!(tenant = tenant.id.as_str(), error, "tenant cannot be served");
+                    all = false;
+                }
+            }
+            all
+        })
+        .await;
+        // What failed is tried again.
+        if matches!(opened, Ok(true)) {
+            applied = tenants;
+        }
+    }
+}
