@@ -369,6 +369,7 @@ impl From<AccessError> for Failure {
             AccessError::NotFound { .. } => Kind::NotFound,
             AccessError::Forbidden { .. } => Kind::PermissionMissing,
             AccessError::Exists { .. }
+            | AccessError::Changed { .. }
             | AccessError::LimitReached { .. }
             | AccessError::LastAdministrator => Kind::Conflict,
             AccessError::Invalid { .. } | AccessError::BootstrapKey { .. } => Kind::BadData,
