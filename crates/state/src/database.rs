@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use platform::{Clock, Fs, FsErrorKind};
+use platform::{Clock, Fs, FsError, FsErrorKind};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::ConnectOptions as _;
 use sqlx::pool::PoolOptions;
@@ -183,10 +183,11 @@ impl Database {
 }
 
 async fn open_sqlite(path: PathBuf, fs: &dyn Fs) -> Result<Engine, StateError> {
-    match fs.create_private(&path) {
-        Ok(file) => drop(file),
-        Err(error) if error.kind == FsErrorKind::AlreadyExists => {}
-        Err(source) => return Err(StateError::Create { path, source }),
+    match create_sqlite(&path, fs) {
+        Err(source) if source.kind != FsErrorKind::AlreadyExists => {
+            return Err(StateError::Create { path, source });
+        }
+        _ => {}
     }
     let options = SqliteConnectOptions::new()
         .filename(&path)
@@ -207,6 +208,13 @@ async fn open_sqlite(path: PathBuf, fs: &dyn Fs) -> Result<Engine, StateError> {
     let writer = pool(1).connect_with(options.clone()).await?;
     let readers = pool(SQLITE_READERS_MAX).connect_lazy_with(options.pragma("query_only", "ON"));
     Ok(Engine::Sqlite { writer, readers })
+}
+
+/// Creates the file, so that a power loss does not take it away again.
+fn create_sqlite(path: &Path, fs: &dyn Fs) -> Result<(), FsError> {
+    drop(fs.create_private(path)?);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    fs.sync_dir(folder.unwrap_or(Path::new(".")))
 }
 
 fn open_postgres(url: &SecretString) -> Result<Engine, StateError> {
