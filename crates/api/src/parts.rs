@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::Meters;
+use access::Access;
 use axum::extract::Request;
 use model::TenantId;
 use parking_lot::RwLock;
@@ -41,12 +41,12 @@ pub struct ApiParts {
     pub checks: Vec<Arc<dyn HealthCheck>>,
     /// How requests are counted, logged and traced.
     pub observability: Observability,
+    /// Keys, people, tenants and the audit log.
+    pub access: Arc<Access>,
     /// The configuration in force.
     pub configuration: Arc<dyn Configuration>,
     /// What is allowed.
     pub limits: ApiLimits,
-    /// What tenants and keys use.
-    pub meters: Arc<Meters>,
     /// Whether there is no login because only this machine can ask. Then requests for host names that others may own
     /// are refused: a page from elsewhere can give its own name this machine's address and read everything.
     pub local_only: bool,
@@ -121,6 +121,7 @@ pub(crate) struct App {
     pub(crate) checks: Vec<Arc<dyn HealthCheck>>,
     pub(crate) health: Health,
     pub(crate) observability: Observability,
+    pub(crate) access: Arc<Access>,
     pub(crate) configuration: Arc<dyn Configuration>,
     /// Those that were asked for. Never held across an await.
     tenants: RwLock<BTreeMap<TenantId, Arc<Tenant>>>,
@@ -136,15 +137,20 @@ impl App {
             rng,
             checks,
             observability,
+            access,
             configuration,
             limits,
-            meters,
             local_only,
             shutdown,
         } = parts;
         Self {
             started: clock.monotonic(),
-            admission: Admission::new(limits.requests.clone(), local_only, meters, rng.as_ref()),
+            admission: Admission::new(
+                limits.requests.clone(),
+                local_only,
+                Arc::clone(access.meters()),
+                rng.as_ref(),
+            ),
             queries: Gate::new(limits.queries_concurrent_max, limits.queries_waiting_max),
             writes: Arc::new(Semaphore::new(limits.writes_concurrent_max)),
             bodies: Arc::new(Semaphore::new(limits.bodies_bytes_max.min(Semaphore::MAX_PERMITS))),
@@ -160,6 +166,7 @@ impl App {
             assets,
             reference,
             checks,
+            access,
             configuration,
             health: Health::default(),
             observability,

@@ -17,14 +17,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::{Meters, Principal};
+use access::{Access, AccessSettings, Meters, Principal};
 use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use model::{TenantId, Timestamp};
-use platform::{Clock, SimClock, SimFs, SimRng, Threads};
+use platform::{Clock, SimClock, SimFs, SimRng, SystemFs, SystemRng, Threads};
 use promql::{Engine, EngineConfig};
+use state::{Database, StateUrl};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 use tsdb::{Store, StoreConfig, Stores};
@@ -57,19 +58,31 @@ struct Server {
     router: Router,
     store: Arc<Store>,
     meters: Arc<Meters>,
+    access: Arc<Access>,
     stats: Arc<ApiStats>,
     clock: Arc<SimClock>,
     fs: Arc<SimFs>,
     stop: watch::Sender<bool>,
     threads: Option<Threads>,
+    /// Holds the state database.
+    _state: tempfile::TempDir,
 }
 
 impl Server {
-    fn new() -> Self {
-        Self::with(ApiLimits::default(), StoreConfig::default())
+    async fn new() -> Self {
+        Self::with(ApiLimits::default(), StoreConfig::default()).await
     }
 
-    fn with(limits: ApiLimits, config: StoreConfig) -> Self {
+    async fn with(limits: ApiLimits, config: StoreConfig) -> Self {
+        Self::known_by(limits, config, |_| Identity::Open(Arc::new(Principal::anonymous()))).await
+    }
+
+    /// Starts a server that knows its callers as `identity` says.
+    async fn known_by(
+        limits: ApiLimits,
+        config: StoreConfig,
+        identity: impl FnOnce(&Arc<Access>) -> Identity,
+    ) -> Self {
         let fs = SimFs::new();
         let clock = SimClock::new(Timestamp::from_millis(NOW_MS));
         let (store, _) = Store::open(
@@ -83,12 +96,15 @@ impl Server {
         let stores = Stores::new();
         stores.add(TenantId::default_tenant(), Arc::clone(&store));
         let (stop, shutdown) = watch::channel(false);
-        let meters = Arc::new(Meters::new(8, 8));
+        let state = tempfile::tempdir().expect("a folder");
+        let access = access_in(state.path(), &clock).await;
+        let meters = Arc::clone(access.meters());
         let stats = Arc::new(ApiStats::new());
         let router = router_with(
             ApiParts {
                 stores,
-                identity: Identity::Open(Arc::new(Principal::anonymous())),
+                identity: identity(&access),
+                access: Arc::clone(&access),
                 engine: Engine::new(EngineConfig::default()),
                 clock: Arc::new(Arc::clone(&clock)) as Arc<dyn Clock>,
                 rng: SimRng::new(2),
@@ -102,7 +118,6 @@ impl Server {
                 },
                 configuration: Arc::new(NoConfiguration),
                 limits,
-                meters: Arc::clone(&meters),
                 local_only: true,
                 shutdown,
             },
@@ -122,7 +137,8 @@ impl Server {
                 |_| {},
             )
             .expect("a thread");
-        Self { router, store, stats, meters, clock, fs, stop, threads: Some(threads) }
+        let threads = Some(threads);
+        Self { router, store, access, stats, meters, clock, fs, stop, threads, _state: state }
     }
 
     async fn send(&self, mut request: Request<Body>) -> (StatusCode, HeaderMap, Vec<u8>) {
@@ -166,6 +182,24 @@ impl Server {
         let time = crate::time::format_rfc3339(Timestamp::from_millis(seconds * 1000));
         self.ingest(&format!(r#"{{"name":"{name}","value":{value},"timestamp":"{time}"}}"#)).await;
     }
+}
+
+/// A key that opens everything.
+const ROOT_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddee00";
+
+async fn access_in(folder: &Path, clock: &Arc<SimClock>) -> Arc<Access> {
+    let clock: Arc<dyn Clock> = Arc::new(Arc::clone(clock));
+    let url = StateUrl::Sqlite { path: folder.join("state.sqlite") };
+    let fs = SystemFs::new();
+    let database = Database::open(url, fs.as_ref(), Arc::clone(&clock)).await.expect("a database");
+    let settings = AccessSettings {
+        bootstrap_key: Some(ROOT_KEY.to_owned().into()),
+        tenants_max: 8,
+        keys_per_tenant_max: 8,
+        ..AccessSettings::default()
+    };
+    // Real randomness: identifiers and keys of two servers must not be the same.
+    Access::open(database, clock, SystemRng::new(), settings).await.expect("a fresh database")
 }
 
 /// A configuration without keys that cannot be read again.

@@ -4,10 +4,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::Principal;
+use access::{Oidc, Principal};
 use anyhow::Context as _;
-use api::{ApiLimits, ApiParts, HealthCheck, Identity, Observability, ServeLimits, Transport};
-use platform::{Rng, Tasks};
+use api::{
+    ApiLimits, ApiParts, HealthCheck, Identity, Observability, ServeLimits, Transport, Ways,
+};
+use platform::{Rng, SystemHttpClient, Tasks};
 use promql::{Engine, EngineConfig};
 use tokio::sync::{mpsc, watch};
 
@@ -37,10 +39,6 @@ pub(crate) fn start_http(
     tasks: &mut Tasks,
     fatal: &mpsc::Sender<String>,
 ) -> Result<SocketAddr, Failure> {
-    if config.auth.mode == AuthMode::Keys {
-        let message = "auth.mode keys needs the state database, which is not joined yet";
-        return Err(Failure::Usage(anyhow::anyhow!(message)));
-    }
     let Http { listener, configuration, observability } = http;
     let address = listener.local_addr().context("read the address")?;
     listener.set_nonblocking(true).context("prepare the port")?;
@@ -48,7 +46,8 @@ pub(crate) fn start_http(
         tokio::net::TcpListener::from_std(listener).context("hand the port to the runtime")?;
     let router = api::router(ApiParts {
         stores: parts.tenants.stores().clone(),
-        identity: Identity::Open(Arc::new(Principal::anonymous())),
+        identity: identity(config, parts)?,
+        access: Arc::clone(&parts.access),
         engine: engine(config),
         clock: Arc::clone(&parts.clock),
         rng: Arc::clone(&parts.rng) as Arc<dyn Rng>,
@@ -56,7 +55,6 @@ pub(crate) fn start_http(
         observability,
         configuration,
         limits: limits(config),
-        meters: Arc::clone(parts.access.meters()),
         local_only: config.auth.mode == AuthMode::Local,
         shutdown: stopped.clone(),
     });
@@ -83,6 +81,23 @@ pub(crate) fn start_http(
         }
     });
     Ok(address)
+}
+
+/// Returns how it is known who sends a request.
+fn identity(config: &Config, parts: &Parts) -> Result<Identity, Failure> {
+    if config.auth.mode != AuthMode::Keys {
+        return Ok(Identity::Open(Arc::new(Principal::anonymous())));
+    }
+    let oidc = match &config.auth.oidc {
+        None => None,
+        Some(oidc) => {
+            let http = SystemHttpClient::new().context("set up the HTTP client")?;
+            let clock = Arc::clone(&parts.clock);
+            let rng = Arc::clone(&parts.rng);
+            Some(Arc::new(Oidc::new(oidc.clone(), Arc::new(http), clock, rng)))
+        }
+    };
+    Ok(Identity::Keys(Ways { access: Arc::clone(&parts.access), oidc }))
 }
 
 fn checks(parts: &Parts) -> Vec<Arc<dyn HealthCheck>> {

@@ -2,7 +2,7 @@ use super::*;
 
 #[tokio::test]
 async fn mistakes_in_queries_are_named_as_prometheus_names_them() {
-    let server = Server::new();
+    let server = Server::new().await;
     for (uri, status, kind, message) in [
         ("/api/v1/query?query=up(", 400, "bad_data", r#"invalid parameter \"query\": 1:"#),
         (
@@ -75,7 +75,7 @@ async fn mistakes_in_queries_are_named_as_prometheus_names_them() {
 
 #[tokio::test]
 async fn mistakes_on_old_routes_have_their_shape_and_are_the_clients() {
-    let server = Server::new();
+    let server = Server::new().await;
     let bad = |message: &str| {
         format!(r#"{{"error":"Bad Request","code":"bad_data","message":"{message}"}}"#) + "\n"
     };
@@ -108,7 +108,7 @@ async fn mistakes_on_old_routes_have_their_shape_and_are_the_clients() {
 
 #[tokio::test]
 async fn ingest_takes_all_or_nothing() {
-    let server = Server::new();
+    let server = Server::new().await;
     let long = "x".repeat(1025);
     let labels: Vec<String> = (0..21).map(|index| format!(r#""l{index}":"v""#)).collect();
     for (metric, message) in [
@@ -146,7 +146,7 @@ async fn ingest_takes_all_or_nothing() {
 #[tokio::test]
 async fn one_series_too_many_is_told_with_the_numbers() {
     let config = StoreConfig { series_max: 1, ..StoreConfig::default() };
-    let server = Server::with(ApiLimits::default(), config);
+    let server = Server::with(ApiLimits::default(), config).await;
     server.ingest(r#"{"name":"a","labels":{"user":"1"}}"#).await;
     let body = r#"{"metrics":[{"name":"a","labels":{"user":"2"}}]}"#;
     let start = r#"{"error":"cardinality limit exceeded","current":1,"limit":1,"metric":"a","label":"user","message":"#;
@@ -157,7 +157,7 @@ async fn one_series_too_many_is_told_with_the_numbers() {
 #[tokio::test]
 async fn a_full_store_refuses_ingest() {
     let limits = ApiLimits { storage_bytes_max: 1, ..ApiLimits::default() };
-    let server = Server::with(limits, StoreConfig::default());
+    let server = Server::with(limits, StoreConfig::default()).await;
     let message = "Storage limit exceeded: ";
     server.check_contains(post("/v1/ingest", "{}"), 507, message).await;
 }
@@ -165,7 +165,7 @@ async fn a_full_store_refuses_ingest() {
 #[tokio::test]
 async fn bodies_over_the_limit_are_refused() {
     let limits = ApiLimits { body_bytes_max: 10, write_body_bytes_max: 10, ..ApiLimits::default() };
-    let server = Server::with(limits, StoreConfig::default());
+    let server = Server::with(limits, StoreConfig::default()).await;
     for (uri, body, status) in [
         ("/v1/ingest", r#"{"a":1234}"#, 200),
         ("/v1/ingest", r#"{"a":12345}"#, 413),
@@ -179,7 +179,7 @@ async fn bodies_over_the_limit_are_refused() {
 
 #[tokio::test]
 async fn pages_of_other_sites_are_refused() {
-    let server = Server::new();
+    let server = Server::new().await;
     for uri in ["/v1/ingest", "/api/v1/query?query=up", "/v1/ws", "/v1/stats"] {
         let mut request = get(uri);
         request.headers_mut().insert("host", "localhost:8080".parse().expect("a value"));
@@ -194,7 +194,7 @@ async fn pages_of_other_sites_are_refused() {
 async fn more_queries_than_fit_are_told_to_come_again() {
     let limits =
         ApiLimits { queries_concurrent_max: 0, queries_waiting_max: 0, ..ApiLimits::default() };
-    let server = Server::with(limits, StoreConfig::default());
+    let server = Server::with(limits, StoreConfig::default()).await;
     let (status, headers, _) = server.send(get("/api/v1/query?query=up")).await;
     assert_eq!(status.as_u16(), 503);
     assert!(headers.contains_key("retry-after"));
@@ -203,7 +203,7 @@ async fn more_queries_than_fit_are_told_to_come_again() {
 
 #[tokio::test]
 async fn a_query_without_time_left_times_out() {
-    let server = Server::new();
+    let server = Server::new().await;
     let uri = "/api/v1/query?query=up&timeout=0";
     server.check_contains(get(uri), 503, r#""errorType":"timeout""#).await;
 }

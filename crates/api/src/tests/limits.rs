@@ -17,9 +17,9 @@ fn rate(per_second: f64, burst: u64) -> Option<RateLimit> {
 }
 
 /// A server with these limits, and none other.
-fn server(requests: RequestLimits) -> Server {
+async fn server(requests: RequestLimits) -> Server {
     let limits = ApiLimits { requests, ..ApiLimits::default() };
-    Server::with(limits, StoreConfig::default())
+    Server::with(limits, StoreConfig::default()).await
 }
 
 fn unlimited() -> RequestLimits {
@@ -65,7 +65,7 @@ fn total(server: &Server, kind: UsageKind) -> u64 {
 
 #[tokio::test]
 async fn a_client_address_has_a_rate_for_everything_but_probes() {
-    let server = server(RequestLimits { address: rate(1.0, 4), ..unlimited() });
+    let server = server(RequestLimits { address: rate(1.0, 4), ..unlimited() }).await;
     let ask = |path: &str| from("192.0.2.1", get(path));
     let paths = ["/api/v1/query?query=1", "/", "/v1/ingest", "/nothing", "/v1/stats"];
     let requests = paths.map(ask).into();
@@ -78,7 +78,7 @@ async fn a_client_address_has_a_rate_for_everything_but_probes() {
 
 #[tokio::test]
 async fn refusals_say_when_to_come_again_in_the_words_of_the_route() {
-    let server = server(RequestLimits { address: rate(0.1, 1), ..unlimited() });
+    let server = server(RequestLimits { address: rate(0.1, 1), ..unlimited() }).await;
     check(&server, vec![from("192.0.2.1", get("/v1/stats"))], &[200]).await;
     for (method, path, expected) in [
         (
@@ -108,7 +108,7 @@ async fn refusals_say_when_to_come_again_in_the_words_of_the_route() {
 
 #[tokio::test]
 async fn this_machine_is_exempt_where_there_is_no_login() {
-    let server = server(RequestLimits { address: rate(1.0, 1), ..unlimited() });
+    let server = server(RequestLimits { address: rate(1.0, 1), ..unlimited() }).await;
     for address in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
         let ask = || from(address, get("/v1/stats"));
         check(&server, vec![ask(), ask(), ask()], &[200, 200, 200]).await;
@@ -118,7 +118,7 @@ async fn this_machine_is_exempt_where_there_is_no_login() {
 #[tokio::test]
 async fn clients_behind_a_trusted_proxy_have_rates_of_their_own() {
     let proxies = TrustedProxies::new(["10.0.0.1"], ForwardedHeader::default()).expect("proxies");
-    let server = server(RequestLimits { address: rate(1.0, 1), proxies, ..unlimited() });
+    let server = server(RequestLimits { address: rate(1.0, 1), proxies, ..unlimited() }).await;
     let ask = |peer: &str, forwarded: &str| {
         let mut request = from(peer, get("/v1/stats"));
         let forwarded = forwarded.parse().expect("a value");
@@ -137,7 +137,8 @@ async fn clients_behind_a_trusted_proxy_have_rates_of_their_own() {
 
 #[tokio::test]
 async fn a_tenant_has_a_rate_of_samples_and_keeps_what_was_accepted() {
-    let server = server(tenant(TenantLimits { samples: rate(1.0, 10), ..TenantLimits::default() }));
+    let server =
+        server(tenant(TenantLimits { samples: rate(1.0, 10), ..TenantLimits::default() })).await;
     let write = |count| post("/v1/ingest", &samples(count));
     check(&server, vec![write(6), write(5)], &[200, 429]).await;
     // Otherwise the next samples would replace these.
@@ -158,7 +159,7 @@ async fn a_tenant_has_a_rate_of_samples_and_keeps_what_was_accepted() {
 #[tokio::test]
 async fn a_quota_of_the_day_ends_with_the_day() {
     let limits = TenantLimits { samples_per_day_max: Some(10), ..TenantLimits::default() };
-    let server = server(tenant(limits));
+    let server = server(tenant(limits)).await;
     let write = |count| post("/v1/ingest", &samples(count));
     check(&server, vec![write(9), write(2), write(1)], &[200, 429, 200]).await;
     let (_, headers, _) = server.send(write(1)).await;
@@ -178,7 +179,7 @@ async fn a_write_that_is_not_stored_costs_nothing() {
         samples_per_day_max: Some(10),
         ..TenantLimits::default()
     };
-    let server = server(tenant(limits));
+    let server = server(tenant(limits)).await;
     let rejected =
         r#"{"metrics":[{"name":"a","type":"gauge","value":1,"timestamp":"1999-01-01T00:00:00Z"}]}"#;
     let wrong = r#"{"metrics":"#;
@@ -190,7 +191,8 @@ async fn a_write_that_is_not_stored_costs_nothing() {
 
 #[tokio::test]
 async fn the_body_of_a_write_that_is_refused_anyway_is_not_read() {
-    let server = server(tenant(TenantLimits { samples: rate(1.0, 10), ..TenantLimits::default() }));
+    let server =
+        server(tenant(TenantLimits { samples: rate(1.0, 10), ..TenantLimits::default() })).await;
     check(&server, vec![post("/v1/ingest", &samples(10))], &[200]).await;
     // A body that never ends: whoever waits for it waits for ever.
     let endless = || {
@@ -211,7 +213,8 @@ async fn the_body_of_a_write_that_is_refused_anyway_is_not_read() {
 
 #[tokio::test]
 async fn a_tenant_has_a_rate_of_queries_that_are_counted() {
-    let server = server(tenant(TenantLimits { queries: rate(1.0, 2), ..TenantLimits::default() }));
+    let server =
+        server(tenant(TenantLimits { queries: rate(1.0, 2), ..TenantLimits::default() })).await;
     server.ingest(r#"{"name":"up","type":"gauge","value":1}"#).await;
     let ask = || get("/api/v1/query?query=up");
     check(&server, vec![ask(), ask(), ask()], &[200, 200, 429]).await;
@@ -224,7 +227,7 @@ async fn a_tenant_has_a_rate_of_queries_that_are_counted() {
 #[tokio::test]
 async fn a_tenant_has_its_own_limit_of_samples_in_a_query() {
     let limits = TenantLimits { query_samples_max: Some(1), ..TenantLimits::default() };
-    let server = server(tenant(limits));
+    let server = server(tenant(limits)).await;
     server.ingest(r#"{"name":"a","type":"gauge","value":1}"#).await;
     server.ingest(r#"{"name":"b","type":"gauge","value":1}"#).await;
     let both = get("/api/v1/query?query=%7B__name__=~%22a%7Cb%22%7D");
@@ -250,7 +253,7 @@ fn silent_write() -> Request<Body> {
 
 #[tokio::test]
 async fn a_class_has_a_number_at_a_time_and_leaves_the_others_alone() {
-    let server = server(one_at_a_time(Duration::from_secs(60)));
+    let server = server(one_at_a_time(Duration::from_secs(60))).await;
     let first = server.send(silent_write());
     tokio::pin!(first);
     assert!(waits(first.as_mut()).await);
@@ -264,7 +267,7 @@ async fn a_class_has_a_number_at_a_time_and_leaves_the_others_alone() {
 
 #[tokio::test]
 async fn a_request_has_the_time_of_its_class() {
-    let server = server(one_at_a_time(Duration::from_secs(5)));
+    let server = server(one_at_a_time(Duration::from_secs(5))).await;
     let first = server.send(silent_write());
     tokio::pin!(first);
     assert!(waits(first.as_mut()).await);

@@ -68,7 +68,7 @@ impl Client {
 async fn all_connections_get_the_newest_samples_though_one_query_runs_at_a_time() {
     let limits =
         ApiLimits { queries_concurrent_max: 1, queries_waiting_max: 0, ..ApiLimits::default() };
-    let server = Server::with(limits, StoreConfig::default());
+    let server = Server::with(limits, StoreConfig::default()).await;
     server.ingest(r#"{"name":"cpu","type":"gauge","value":1.5,"labels":{"host":"a"}}"#).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -106,7 +106,7 @@ async fn all_connections_get_the_newest_samples_though_one_query_runs_at_a_time(
 #[tokio::test]
 async fn live_connections_beyond_the_limit_are_told_to_come_again() {
     let limits = ApiLimits { live_connections_max: 1, ..ApiLimits::default() };
-    let server = Server::with(limits, StoreConfig::default());
+    let server = Server::with(limits, StoreConfig::default()).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let serving = serve(
@@ -128,6 +128,6 @@ async fn live_connections_beyond_the_limit_are_told_to_come_again() {
 
 #[tokio::test]
 async fn live_updates_need_an_upgrade() {
-    let server = Server::new();
+    let server = Server::new().await;
     server.check_contains(get("/v1/ws"), 400, "need a WebSocket").await;
 }

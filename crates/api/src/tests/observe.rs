@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn a_request_gets_an_identifier_and_keeps_its_own() {
-    let server = Server::new();
+    let server = Server::new().await;
     let (_, headers, _) = server.send(get("/v1/health")).await;
     assert_eq!(headers["x-request-id"].len(), 36);
     for (path, status) in [("/v1/health", 200), ("/v1/nothing", 404), ("/v1/query/range", 400)] {
@@ -20,7 +20,7 @@ async fn a_request_gets_an_identifier_and_keeps_its_own() {
 
 #[tokio::test]
 async fn requests_are_counted_by_template_and_never_by_path() {
-    let server = Server::new();
+    let server = Server::new().await;
     server.send(get("/api/v1/label/secret/values")).await;
     server.send(get("/api/v1/nothing/secret")).await;
     server.send(get("/dashboards/secret")).await;
@@ -40,7 +40,7 @@ async fn requests_are_counted_by_template_and_never_by_path() {
 
 #[tokio::test]
 async fn what_comes_in_is_counted_by_protocol_and_what_is_read_too() {
-    let server = Server::new();
+    let server = Server::new().await;
     server.ingest(r#"{"name":"a","value":1},{"name":"b","value":2}"#).await;
     server.send(post("/v1/ingest", "nonsense")).await;
     let json = server.stats.ingested()[0];
@@ -57,7 +57,7 @@ async fn what_comes_in_is_counted_by_protocol_and_what_is_read_too() {
 
 #[tokio::test]
 async fn metrics_come_in_the_format_that_is_asked_for() {
-    let server = Server::new();
+    let server = Server::new().await;
     let (_, headers, body) = server.send(get("/metrics")).await;
     assert_eq!(headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     assert_eq!(body, b"up 1\n");

@@ -2,7 +2,7 @@ use super::*;
 
 #[tokio::test]
 async fn the_page_is_served_with_a_policy_and_a_fresh_nonce() {
-    let server = Server::new();
+    let server = Server::new().await;
     let mut pages = Vec::new();
     for path in ["/", "/explore", "/index.html"] {
         let (status, headers, body) = server.send(get(path)).await;
@@ -21,7 +21,7 @@ async fn the_page_is_served_with_a_policy_and_a_fresh_nonce() {
 
 #[tokio::test]
 async fn files_are_cached_as_their_names_allow() {
-    let server = Server::new();
+    let server = Server::new().await;
     let (_, headers, _) = server.send(get("/assets/app-1a2b.js")).await;
     assert_eq!(headers["cache-control"], "public, max-age=31536000, immutable");
     assert_eq!(headers["content-type"], "text/javascript; charset=utf-8");
@@ -35,7 +35,7 @@ async fn files_are_cached_as_their_names_allow() {
 
 #[tokio::test]
 async fn what_is_no_view_is_not_answered_with_the_page() {
-    let server = Server::new();
+    let server = Server::new().await;
     for path in
         ["/metrics/x", "/federate", "//v1/health", "/a/../b", "/%2e%2e/x", "/v1%2fhealth", "/a/"]
     {
@@ -45,7 +45,7 @@ async fn what_is_no_view_is_not_answered_with_the_page() {
 
 #[tokio::test]
 async fn names_of_others_are_refused_without_a_login() {
-    let server = Server::new();
+    let server = Server::new().await;
     for (host, status) in [("localhost:8080", 200), ("evil.example", 403)] {
         let request = Request::get("/api/v1/query?query=1").header("host", host);
         let request = request.body(Body::empty()).expect("a request");

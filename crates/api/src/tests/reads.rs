@@ -3,7 +3,7 @@ use platform::FsOperation;
 use super::*;
 
 async fn filled() -> Server {
-    let server = Server::new();
+    let server = Server::new().await;
     server
         .ingest(
             r#"{"name":"up","type":"gauge","value":1,"labels":{"job":"a"},"timestamp":"2024-11-19T07:06:30Z"},
@@ -125,7 +125,7 @@ async fn a_full_disk_makes_health_red_and_is_told_to_writers() {
 
 #[tokio::test]
 async fn head_is_answered_like_get_without_a_body() {
-    let server = Server::new();
+    let server = Server::new().await;
     for uri in ["/v1/health", "/health", "/ready", "/healthz", "/", "/api/v1/labels"] {
         let request = Request::head(uri).body(Body::empty()).expect("a request");
         let (status, headers, body) = server.send(request).await;
@@ -138,7 +138,7 @@ async fn head_is_answered_like_get_without_a_body() {
 async fn long_answers_are_compressed_for_those_who_take_it() {
     use std::io::Read as _;
 
-    let server = Server::new();
+    let server = Server::new().await;
     let metrics: Vec<String> =
         (0..100).map(|index| format!(r#"{{"name":"metric_number_{index}","value":1}}"#)).collect();
     server.ingest(&metrics.join(",")).await;
@@ -156,7 +156,7 @@ async fn long_answers_are_compressed_for_those_who_take_it() {
 #[tokio::test]
 async fn a_storage_that_fails_is_left_alone_and_the_last_answer_given_as_old() {
     let config = StoreConfig { block_range_ms: 60_000, ..StoreConfig::default() };
-    let server = Server::with(ApiLimits::default(), config);
+    let server = Server::with(ApiLimits::default(), config).await;
     for minute in 0..10 {
         let at = NOW_MS / 1000 - 1_200 + 60 * minute;
         server.ingest_at("up", minute as f64, at).await;

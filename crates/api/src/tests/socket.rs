@@ -8,7 +8,7 @@ use crate::{ServeLimits, Transport, serve};
 
 #[tokio::test]
 async fn silent_connections_end_and_others_are_answered_until_the_end() {
-    let server = Server::new();
+    let server = Server::new().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let clock = Arc::clone(&server.clock);
@@ -40,7 +40,7 @@ async fn silent_connections_end_and_others_are_answered_until_the_end() {
 
 #[tokio::test]
 async fn a_refusal_reaches_a_client_that_is_still_sending() {
-    let server = Server::new();
+    let server = Server::new().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let transport = Transport::new(ServeLimits::default(), Arc::new(Arc::clone(&server.clock)));

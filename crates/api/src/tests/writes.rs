@@ -63,7 +63,7 @@ fn packed_write(kind: &str, encoding: &str, body: Vec<u8>) -> Request<Body> {
 
 #[tokio::test]
 async fn remote_write_stores_what_it_acknowledges() {
-    let server = Server::new();
+    let server = Server::new().await;
     server.check(remote_write(V1, &v1("one", &[sample(1.5, NOW_MS)], false)), 204, "").await;
     let (status, headers, _) =
         server.send(remote_write(V2, &v2("two", &[sample(2.5, NOW_MS)]))).await;
@@ -76,7 +76,7 @@ async fn remote_write_stores_what_it_acknowledges() {
 
 #[tokio::test]
 async fn remote_write_stores_the_rest_and_says_what_it_refused() {
-    let server = Server::new();
+    let server = Server::new().await;
     let samples =
         [sample(1.0, -2_208_988_800_000), sample(2.0, NOW_MS), sample(3.0, 32_503_680_000_000)];
     let refused = "2 of 3 samples were refused, the others are stored; the first: sample too old";
@@ -91,7 +91,7 @@ async fn remote_write_stores_the_rest_and_says_what_it_refused() {
 
 #[tokio::test]
 async fn other_bodies_are_refused() {
-    let server = Server::new();
+    let server = Server::new().await;
     let bomb = snap::raw::Encoder::new().compress_vec(&vec![0; 33 << 20]).expect("a bomb");
     for (request, status, expected) in [
         (packed_write("application/json", "snappy", Vec::new()), 415, "application/x-protobuf"),
@@ -123,7 +123,7 @@ fn otlp(kind: &str, body: &str) -> Request<Body> {
 
 #[tokio::test]
 async fn otlp_is_stored_and_partial_success_told() {
-    let server = Server::new();
+    let server = Server::new().await;
     let body = |millis: i64| {
         format!(
             r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"name":"load","gauge":{{"dataPoints":[{{"timeUnixNano":"{millis}000000","asDouble":0.5}}]}}}}]}}]}}]}}"#
@@ -153,7 +153,7 @@ fn endless_write(begin: &'static [u8]) -> Request<Body> {
 #[tokio::test]
 async fn slow_bodies_hold_up_no_other_writes() {
     let limits = ApiLimits { writes_concurrent_max: 1, ..ApiLimits::default() };
-    let server = Server::with(limits, StoreConfig::default());
+    let server = Server::with(limits, StoreConfig::default()).await;
     tokio::select! {
         biased;
         _ = server.send(endless_write(b"")) => unreachable!("it never ends"),
@@ -165,7 +165,7 @@ async fn slow_bodies_hold_up_no_other_writes() {
 async fn bodies_of_all_requests_share_a_limit() {
     let small = || remote_write(V1, &message(15, b"four"));
     let limits = ApiLimits { bodies_bytes_max: 10, ..ApiLimits::default() };
-    let server = Server::with(limits, StoreConfig::default());
+    let server = Server::with(limits, StoreConfig::default()).await;
     tokio::select! {
         biased;
         _ = server.send(endless_write(b"123")) => unreachable!("it never ends"),
