@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use model::{AppendMode, SampleSink};
 use platform::{Clock, Fs, HttpClient, HttpRequest, Tasks};
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 mod config;
 mod discovery;
@@ -208,7 +209,10 @@ async fn scrape_once(
         timeout: job.timeout,
         response_bytes_max: job.body_bytes_max,
     };
-    let response = doors.http.send(request).await;
+    let span =
+        tracing::info_span!(target: "trace", "scrape", otel.kind = "client", url = target.url);
+    // The client asks for the span when it is given the request, not only while it waits for the answer.
+    let response = span.in_scope(|| doors.http.send(request)).instrument(span.clone()).await;
     let duration_seconds = (doors.clock.monotonic() - begun).as_secs_f64();
     let fetched: Fetched<'_> = match &response {
         Err(error) => Err(error.to_string()),

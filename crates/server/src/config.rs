@@ -15,6 +15,7 @@ use platform::Fs;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::logging::Sampling;
+use crate::traces::TracesConfig;
 
 mod layers;
 mod limits;
@@ -47,6 +48,7 @@ pub(crate) struct Config {
     pub(crate) scrape: ScrapeDefaults,
     pub(crate) scrape_configs: Vec<ScrapeConfig>,
     pub(crate) log: LogConfig,
+    pub(crate) traces: TracesConfig,
     /// Whether `/metrics` answers everybody.
     pub(crate) metrics_public: bool,
     pub(crate) auth: AuthConfig,
@@ -244,6 +246,14 @@ impl Config {
                     interval: Duration::from_millis(reader.duration_ms("log.sampling.interval")),
                 },
             },
+            traces: TracesConfig {
+                endpoint: reader.text("tracing.otlp.endpoint"),
+                headers: reader.secret("tracing.otlp.headers"),
+                timeout: Duration::from_millis(reader.duration_ms("tracing.otlp.timeout")),
+                sample_ratio: reader
+                    .parsed("tracing.sample_ratio", "a number from 0 to 1")
+                    .unwrap_or_default(),
+            },
             metrics_public: reader.boolean("telemetry.metrics_public"),
             auth: read_auth(reader),
             state_url: reader.secret("state.url"),
@@ -295,12 +305,21 @@ impl Config {
             ("collector.interval", self.collector.interval_ms),
             ("metrics.block_range", self.metrics.block_range_ms.unsigned_abs()),
             ("metrics.head_bytes_max", self.metrics.head_bytes_max),
+            ("tracing.otlp.timeout", self.traces.timeout.as_millis() as u64),
             ("log.slow_request", self.log.slow_request_ms),
             ("log.sampling.interval", self.log.sampling.interval.as_millis() as u64),
         ] {
             if value == 0 {
                 reader.mistake(path, "must be more than 0");
             }
+        }
+        if !(0.0..=1.0).contains(&self.traces.sample_ratio) {
+            reader.mistake("tracing.sample_ratio", "must be from 0 to 1");
+        }
+        let endpoint = &self.traces.endpoint;
+        let is_url = ["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme));
+        if !endpoint.is_empty() && !is_url {
+            reader.mistake("tracing.otlp.endpoint", "must begin with http:// or https://");
         }
         if self.query.concurrency > QUERIES_CONCURRENT_MAX {
             let reason = format!("must be at most {QUERIES_CONCURRENT_MAX}");

@@ -16,6 +16,7 @@ mod shutdown;
 mod telemetry;
 mod tenants;
 mod threads;
+mod traces;
 mod verify;
 mod wiring;
 

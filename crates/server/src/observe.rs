@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use api::{ApiStats, Exposition as _, Observability};
+use api::{ApiStats, Exposition as _, Observability, TraceContext};
 use ingest::{HostCollector, HostCollectorConfig, OwnScrape, host_name};
 use platform::Threads;
+use prometheus_client::collector::Collector;
 use tokio::sync::mpsc;
 
 use crate::Failure;
@@ -15,9 +16,10 @@ use crate::config::Config;
 use crate::serve::Parts;
 use crate::telemetry::{
     FilesCollector, LogCollector, ProcessCollector, RequestsCollector, RuntimeCollector,
-    StoresCollector, Telemetry,
+    StoresCollector, Telemetry, TracesCollector,
 };
 use crate::threads;
+use crate::traces::Propagation;
 
 /// Gathers what the parts count, and how requests are observed. Must be called within the runtime.
 pub(crate) fn telemetry(config: &Config, parts: &Parts) -> (Arc<Telemetry>, Observability) {
@@ -28,22 +30,25 @@ pub(crate) fn telemetry(config: &Config, parts: &Parts) -> (Arc<Telemetry>, Obse
         Arc::clone(&parts.serve_stats),
         Arc::clone(&parts.clock),
     );
-    let telemetry = Telemetry::new(
-        Arc::clone(&parts.clock),
-        ProcessCollector::new(Arc::clone(&parts.fs)),
-        vec![
-            Box::new(RuntimeCollector::new(tokio::runtime::Handle::current())),
-            Box::new(FilesCollector::new(Arc::clone(&parts.file_stats))),
-            Box::new(StoresCollector::new(Arc::clone(&parts.clock), stores)),
-            Box::new(requests),
-            Box::new(LogCollector::new(parts.log.sampler())),
-        ],
-    );
+    let mut collectors: Vec<Box<dyn Collector>> = vec![
+        Box::new(RuntimeCollector::new(tokio::runtime::Handle::current())),
+        Box::new(FilesCollector::new(Arc::clone(&parts.file_stats))),
+        Box::new(StoresCollector::new(Arc::clone(&parts.clock), stores)),
+        Box::new(requests),
+        Box::new(LogCollector::new(parts.log.sampler())),
+    ];
+    let mut traces: Option<Arc<dyn TraceContext>> = None;
+    if let Some(exporter) = &parts.exporter {
+        collectors.push(Box::new(TracesCollector::new(exporter.stats())));
+        traces = Some(Arc::new(Propagation::default()));
+    }
+    let process = ProcessCollector::new(Arc::clone(&parts.fs));
+    let telemetry = Telemetry::new(Arc::clone(&parts.clock), process, collectors);
     let observability = Observability {
         stats,
         exposition: Arc::clone(&telemetry) as _,
         metrics_public: config.metrics_public,
-        traces: None,
+        traces,
         slow_request: Duration::from_millis(config.log.slow_request_ms),
     };
     (telemetry, observability)

@@ -14,8 +14,8 @@ use api::{ServeStats, Tls};
 use ingest::Scraper;
 use model::TenantId;
 use platform::{
-    Clock, Fs, FsStats, MeteredFs, Rng, SystemClock, SystemFs, SystemHttpClient, SystemRng, Tasks,
-    Threads,
+    Clock, Fs, FsStats, HttpClient, MeteredFs, Rng, SystemClock, SystemFs, SystemHttpClient,
+    SystemRng, Tasks, Threads,
 };
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,7 +29,8 @@ use crate::logging::Log;
 use crate::reload::Reloader;
 use crate::shutdown::Signals;
 use crate::tenants::TenantStores;
-use crate::{certificates, identity, logging, observe, reload, tenants, threads, wiring};
+use crate::traces::{Exporter, PropagatingHttpClient};
+use crate::{certificates, identity, logging, observe, reload, tenants, threads, traces, wiring};
 
 /// The file that is locked while a program uses the data folder.
 pub(crate) const LOCK_FILE: &str = "lock";
@@ -40,7 +41,10 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
     let layers = args.clone().layers(fs.as_ref())?;
     let config = Config::load(layers, fs.as_ref()).map_err(|error| Failure::Usage(error.into()))?;
     let clock: Arc<dyn Clock> = SystemClock::new();
-    let log = logging::init(&config.log, Arc::clone(&clock), None)?;
+    let rng: Arc<dyn Rng> = SystemRng::new();
+    let traces = traces::open(&config.traces, Arc::clone(&rng))?;
+    let (layer, exporter) = traces.map(|traces| (traces.layer, traces.exporter)).unzip();
+    let log = logging::init(&config.log, Arc::clone(&clock), layer)?;
 
     let listener = TcpListener::bind(config.server.listen)
         .with_context(|| format!("listen on {}", config.server.listen))?;
@@ -59,7 +63,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
         .thread_name("tinyobs")
         .build()
         .context("start the runtime")?;
-    let parts = Parts::open(&config, &runtime, fs, clock, log, fatal)?;
+    let parts = Parts::open(&config, &runtime, (fs, clock, rng), (log, exporter), fatal)?;
     let served = runtime.block_on(serve(&config, parts, reloader, listener, fatal_errors));
     // What still blocks after the shutdown's time limit is not waited for.
     runtime.shutdown_background();
@@ -72,6 +76,8 @@ pub(crate) struct Parts {
     /// What is done with the data folder.
     pub(crate) file_stats: Arc<FsStats>,
     pub(crate) log: Log,
+    /// Sends traces away, if they are wanted; taken once.
+    pub(crate) exporter: Option<Exporter>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
     /// What encrypts connections, if anything does.
@@ -91,12 +97,10 @@ impl Parts {
     fn open(
         config: &Config,
         runtime: &Runtime,
-        fs: Arc<dyn Fs>,
-        clock: Arc<dyn Clock>,
-        log: Log,
+        (fs, clock, rng): (Arc<dyn Fs>, Arc<dyn Clock>, Arc<dyn Rng>),
+        (log, exporter): (Log, Option<Exporter>),
         fatal: mpsc::Sender<String>,
     ) -> Result<Self, Failure> {
-        let rng: Arc<dyn Rng> = SystemRng::new();
         let tls = certificates::open(config, &fs, &clock)?;
         tenants::adopt(fs.as_ref(), &config.data_dir)?;
         let metered = MeteredFs::new(Arc::clone(&fs), Arc::clone(&clock));
@@ -118,6 +122,7 @@ impl Parts {
             fs,
             file_stats,
             log,
+            exporter,
             clock,
             rng,
             tls,
@@ -138,7 +143,7 @@ enum End {
 
 async fn serve(
     config: &Config,
-    parts: Parts,
+    mut parts: Parts,
     reloader: Reloader,
     listener: TcpListener,
     mut fatal_errors: mpsc::Receiver<String>,
@@ -155,7 +160,13 @@ async fn serve(
     // Goes on until everything else has ended: requests that are drained count, too.
     let mut last = Tasks::new();
     let (end_last, ended) = watch::channel(false);
-    last.spawn("access", Arc::clone(&parts.access).run(ended));
+    last.spawn("access", Arc::clone(&parts.access).run(ended.clone()));
+    let is_tracing = parts.exporter.is_some();
+    if let Some(exporter) = parts.exporter.take() {
+        let http = SystemHttpClient::new().context("set up the HTTP client of traces")?;
+        let exporting = exporter.run(Arc::new(http), Arc::clone(&parts.clock), ended);
+        last.spawn("traces", exporting);
+    }
     let mut tasks = Tasks::new();
     tasks.spawn("log", logging::summarize(parts.log.sampler(), stopped.clone()));
     let following = identity::follow_tenants(
@@ -165,7 +176,7 @@ async fn serve(
         stopped.clone(),
     );
     tasks.spawn("tenants", following);
-    if let Some(scraper) = scraper(config, &parts)? {
+    if let Some(scraper) = scraper(config, &parts, is_tracing)? {
         tasks.spawn("scraper", scraper.run(stopped.clone()));
     }
     if let Some(tls) = &parts.tls {
@@ -230,15 +241,17 @@ async fn serve(
     }
 }
 
-fn scraper(config: &Config, parts: &Parts) -> Result<Option<Scraper>, Failure> {
+fn scraper(config: &Config, parts: &Parts, is_tracing: bool) -> Result<Option<Scraper>, Failure> {
     if config.scrape_configs.is_empty() {
         return Ok(None);
     }
-    let http = SystemHttpClient::new().context("set up the HTTP client")?;
+    let http: Arc<dyn HttpClient> =
+        Arc::new(SystemHttpClient::new().context("set up the HTTP client")?);
+    let http = if is_tracing { Arc::new(PropagatingHttpClient::new(http)) } else { http };
     let scraper = Scraper::new(
         config.scrape_configs.clone(),
         &config.scrape,
-        Arc::new(http),
+        http,
         Arc::clone(&parts.fs),
         Arc::clone(&parts.clock),
         Arc::clone(&parts.store) as _,

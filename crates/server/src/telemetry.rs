@@ -22,6 +22,7 @@ mod process;
 mod requests;
 mod runtime;
 mod stores;
+mod traces;
 
 pub(crate) use files::FilesCollector;
 pub(crate) use log::LogCollector;
@@ -29,6 +30,7 @@ pub(crate) use process::ProcessCollector;
 pub(crate) use requests::RequestsCollector;
 pub(crate) use runtime::RuntimeCollector;
 pub(crate) use stores::StoresCollector;
+pub(crate) use traces::TracesCollector;
 
 /// How long a page is kept: what many ask for within this time is made once.
 const PAGE_KEPT: Duration = Duration::from_millis(500);

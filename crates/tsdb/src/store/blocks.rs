@@ -327,6 +327,7 @@ pub(super) fn compact(
     let Some(chosen) = compaction::plan(&metas, is_mergeable) else { return Ok(()) };
     let sources: Vec<&StoredBlock> =
         chosen.iter().filter_map(|position| blocks.blocks.get(*position)).collect();
+    let _span = tracing::info_span!(target: "trace", "compact", blocks = sources.len()).entered();
     check_room(store, &sources)?;
     let merged = match merge(store, &sources) {
         Ok(merged) => merged,

@@ -248,6 +248,7 @@ fn flush(store: &Store, upkeep: &mut Upkeep, done: &mut Maintenance) -> Result<(
     let Some((mut series, order, end)) = frozen_series(&store.state.read()) else {
         return Ok(());
     };
+    let _span = tracing::info_span!(target: "trace", "flush", series = series.len()).entered();
     order.sort(&mut series);
     let mut written = Vec::new();
     for range in block_ranges(store, &series)? {
