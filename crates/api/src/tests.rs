@@ -6,6 +6,7 @@ mod live;
 mod observe;
 mod page;
 mod reads;
+mod sessions;
 mod socket;
 mod tls;
 mod transport;
@@ -74,14 +75,15 @@ impl Server {
     }
 
     async fn with(limits: ApiLimits, config: StoreConfig) -> Self {
-        Self::known_by(limits, config, |_| Identity::Open(Arc::new(Principal::anonymous()))).await
+        Self::known_by(limits, config, |_, _| Identity::Open(Arc::new(Principal::anonymous())))
+            .await
     }
 
     /// Starts a server that knows its callers as `identity` says.
     async fn known_by(
         limits: ApiLimits,
         config: StoreConfig,
-        identity: impl FnOnce(&Arc<Access>) -> Identity,
+        identity: impl FnOnce(&Arc<Access>, &Arc<SimClock>) -> Identity,
     ) -> Self {
         let fs = SimFs::new();
         let clock = SimClock::new(Timestamp::from_millis(NOW_MS));
@@ -98,12 +100,14 @@ impl Server {
         let (stop, shutdown) = watch::channel(false);
         let state = tempfile::tempdir().expect("a folder");
         let access = access_in(state.path(), &clock).await;
+        let identity = identity(&access, &clock);
         let meters = Arc::clone(access.meters());
         let stats = Arc::new(ApiStats::new());
         let router = router_with(
             ApiParts {
                 stores,
-                identity: identity(&access),
+                local_only: matches!(identity, Identity::Open(_)),
+                identity,
                 access: Arc::clone(&access),
                 engine: Engine::new(EngineConfig::default()),
                 clock: Arc::new(Arc::clone(&clock)) as Arc<dyn Clock>,
@@ -118,7 +122,6 @@ impl Server {
                 },
                 configuration: Arc::new(NoConfiguration),
                 limits,
-                local_only: true,
                 shutdown,
             },
             assets,
