@@ -12,6 +12,8 @@ export default defineConfig({
     port: 5173,
     proxy: {
       "/api": server,
+      "/-/": server,
+      "/metrics": server,
       "/v1": { target: server, ws: true },
     },
   },

@@ -1,12 +1,14 @@
 // A stand-in for the server while working on the page: `npm run mock`, then `npm run dev`.
 // It answers /api/v1 on 127.0.0.1:8080 with synthetic series; it does not evaluate PromQL, but makes
-// lines whose number and size follow from the text of the query. It also serves web/dist under the
-// server's content security policy, so that violations show up early.
+// lines whose number and size follow from the text of the query. Everything about people is in
+// dev/mock-admin.mjs. It also serves web/dist under the server's content security policy, so that
+// violations show up early.
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
+import { admin } from "./mock-admin.mjs";
 
 const PORT = Number(process.env.PORT ?? 8080);
 const DIST = fileURLToPath(new URL("../dist", import.meta.url));
@@ -188,12 +190,6 @@ function api(path, params, response) {
   if (path === "/api/v1/series")
     return ok(response, [{ __name__: "up", job: "demo", instance: "web-0:9100" }]);
   if (path === "/api/v1/status/buildinfo") return ok(response, { version: "0.1.0-mock" });
-  if (path === "/v1/health") {
-    response.setHeader("Content-Type", "application/json");
-    return response.end(
-      JSON.stringify({ status: "healthy", version: "0.1.0-mock", uptime: "1h0m0s" }),
-    );
-  }
   return fail(response, 404, `no route ${path}`);
 }
 
@@ -234,7 +230,19 @@ createServer((request, response) => {
     body += chunk;
   });
   request.on("end", () => {
-    const params = new URLSearchParams(request.method === "POST" ? body : url.search);
+    const isJson = request.headers["content-type"] === "application/json";
+    const isForm = request.method === "POST" && !isJson;
+    const params = new URLSearchParams(isForm ? body : url.search);
+    const { method, headers } = request;
+    const json = isJson ? JSON.parse(body) : {};
+    const answer = /^\/(v1|api|-)\//.test(url.pathname)
+      ? admin({ method, path: url.pathname, params, headers, body: json })
+      : undefined;
+    if (answer) {
+      response.statusCode = answer[0];
+      response.setHeader("Content-Type", "application/json");
+      return response.end(answer[1] === undefined ? undefined : JSON.stringify(answer[1]));
+    }
     if (url.pathname.startsWith("/api/") || url.pathname.startsWith("/v1/")) {
       return api(url.pathname, params, response);
     }

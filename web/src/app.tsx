@@ -1,26 +1,50 @@
 import { lazy, Suspense, useEffect } from "react";
 import { usePath } from "./components/router";
-import { EXPLORE_PATH, Shell } from "./components/shell";
+import { SessionGate, useSession } from "./components/session";
+import { Shell } from "./components/shell";
+import { may } from "./lib/session";
+import { ADMIN_PATH, EXPLORE_PATH, isBelow, SERVER_PATH, viewTitle } from "./lib/views";
 import { Overview } from "./pages/overview";
+import { Server } from "./pages/server";
 
 const Explore = lazy(() => import("./pages/explore"));
+const Admin = lazy(() => import("./pages/admin"));
 
-/** The page: one of two views in the shared frame. */
-export function App(): React.JSX.Element {
+function View({ path }: { path: string }): React.JSX.Element {
+  const { session } = useSession();
+  if (isBelow(path, ADMIN_PATH)) return <Admin path={path} />;
+  if (!may(session, "metrics:read")) {
+    return (
+      <p className="empty">
+        {session.caller?.name} may not read metrics: the role{" "}
+        {session.caller?.role ?? "of this login"} does not contain <code>metrics:read</code>.
+      </p>
+    );
+  }
+  if (path === EXPLORE_PATH) return <Explore />;
+  if (path === SERVER_PATH) return <Server />;
+  return <Overview />;
+}
+
+function Views(): React.JSX.Element {
   const path = usePath();
-  const explore = path === EXPLORE_PATH;
   useEffect(() => {
-    document.title = explore ? "Explore · TinyObs" : "Overview · TinyObs";
-  }, [explore]);
+    document.title = viewTitle(path);
+  }, [path]);
   return (
     <Shell path={path}>
-      {explore ? (
-        <Suspense fallback={<div className="explore-loading" />}>
-          <Explore />
-        </Suspense>
-      ) : (
-        <Overview />
-      )}
+      <Suspense fallback={<div className="explore-loading" />}>
+        <View path={path} />
+      </Suspense>
     </Shell>
+  );
+}
+
+/** The page: the login where one is needed, else one of the views in the shared frame. */
+export function App(): React.JSX.Element {
+  return (
+    <SessionGate>
+      <Views />
+    </SessionGate>
   );
 }

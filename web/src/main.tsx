@@ -5,6 +5,7 @@ import "./styles/shell.css";
 import "./styles/chart.css";
 import "./styles/overview.css";
 import "./styles/explore.css";
+import "./styles/admin.css";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";

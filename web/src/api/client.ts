@@ -1,12 +1,13 @@
 import { reportConnected, reportDisconnected } from "./connection";
-import type { MetricMetadata, QueryAnswer, QueryValue } from "./types";
+import { identityHeaders, reportLoginNeeded } from "./identity";
+import type { Health, MetricMetadata, QueryAnswer, QueryValue } from "./types";
 
 /** The server refused a request and said why. */
 export class ApiError extends Error {
   override readonly name = "ApiError";
   constructor(
     message: string,
-    /** Prometheus' kind of error, such as `bad_data` or `timeout`. */
+    /** Prometheus' kind of error or the own code, such as `bad_data` or `timeout`. */
     readonly kind: string,
     readonly status: number,
   ) {
@@ -19,33 +20,55 @@ export class ConnectionError extends Error {
   override readonly name = "ConnectionError";
 }
 
+/** A request to the server. */
+export interface Request {
+  path: string;
+  /** In the address with GET, else a form. */
+  params?: Record<string, string>;
+  /** The body as JSON, in place of a form. */
+  json?: unknown;
+  method?: "GET" | "POST" | "PATCH" | "DELETE";
+  /** Whether a refusal for want of a login is the caller's to say. */
+  isLogin?: boolean;
+  /** Whether it is about all tenants, so that the chosen one does not matter. */
+  unscoped?: boolean;
+  signal?: AbortSignal | undefined;
+}
+
 interface Envelope {
   status?: unknown;
   data?: unknown;
   error?: unknown;
   errorType?: unknown;
+  code?: unknown;
+  message?: unknown;
   warnings?: unknown;
   infos?: unknown;
-}
-
-interface Request {
-  path: string;
-  params: Record<string, string>;
-  method: "GET" | "POST";
-  signal?: AbortSignal | undefined;
 }
 
 function texts(value: unknown): string[] {
   return Array.isArray(value) ? value.filter((item) => typeof item === "string") : [];
 }
 
-async function send({ path, params, method, signal }: Request): Promise<Response> {
+function bodyOf({ params, json }: Request, headers: Record<string, string>): BodyInit | null {
+  if (json !== undefined) {
+    headers["Content-Type"] = "application/json";
+    return JSON.stringify(json);
+  }
+  return params ? new URLSearchParams(params) : null;
+}
+
+async function send(request: Request): Promise<Response> {
+  const { path, params = {}, method = "GET", isLogin = false, signal } = request;
+  const headers = identityHeaders(method, request.unscoped);
   const form = new URLSearchParams(params);
-  const query = form.size > 0 ? `?${form}` : "";
+  const query = method === "GET" && form.size > 0 ? `?${form}` : "";
+  const body = method === "GET" ? null : bodyOf(request, headers);
   try {
-    return method === "GET"
-      ? await fetch(`${path}${query}`, { signal: signal ?? null })
-      : await fetch(path, { method, body: form, signal: signal ?? null });
+    const options = { method, headers, body, signal: signal ?? null };
+    const response = await fetch(`${path}${query}`, options);
+    if (response.status === 401 && !isLogin) reportLoginNeeded();
+    return response;
   } catch (cause) {
     if (signal?.aborted) throw cause;
     reportDisconnected();
@@ -53,24 +76,47 @@ async function send({ path, params, method, signal }: Request): Promise<Response
   }
 }
 
-async function request<T>(options: Request): Promise<Envelope & { data: T }> {
-  const response = await send(options);
-  let body: Envelope;
+async function bodyJson(response: Response, signal: AbortSignal | undefined): Promise<unknown> {
+  let body: unknown;
   try {
-    body = (await response.json()) as Envelope;
+    body = await response.json();
   } catch (cause) {
-    if (options.signal?.aborted) throw cause;
+    if (signal?.aborted) throw cause;
     // Only a gateway in front of the server answers 502 to 504 without JSON.
     if (response.status >= 502) reportDisconnected();
     throw new ConnectionError(`the server answered ${response.status} without JSON`, { cause });
   }
   reportConnected();
-  if (!response.ok || body.status !== "success") {
-    const message = typeof body.error === "string" ? body.error : `status ${response.status}`;
-    const kind = typeof body.errorType === "string" ? body.errorType : "unknown";
-    throw new ApiError(message, kind, response.status);
-  }
+  return body;
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === "string" && value !== "" ? value : undefined;
+}
+
+/** Returns what the server said, in the shape of Prometheus' routes or of the own ones. */
+function refusal(body: Envelope, status: number): ApiError {
+  const message = text(body.message) ?? text(body.error) ?? `status ${status}`;
+  return new ApiError(message, text(body.errorType) ?? text(body.code) ?? "unknown", status);
+}
+
+async function request<T>(options: Request): Promise<Envelope & { data: T }> {
+  const response = await send(options);
+  const body = (await bodyJson(response, options.signal)) as Envelope;
+  if (!response.ok || body.status !== "success") throw refusal(body, response.status);
   return body as Envelope & { data: T };
+}
+
+/** Asks one of the own routes, whose answers are JSON without an envelope, or nothing. */
+export async function ask<T>(options: Request): Promise<T> {
+  const response = await send(options);
+  if (response.status === 204) {
+    reportConnected();
+    return undefined as T;
+  }
+  const body = await bodyJson(response, options.signal);
+  if (!response.ok) throw refusal((body ?? {}) as Envelope, response.status);
+  return body as T;
 }
 
 async function query(
@@ -120,7 +166,7 @@ export function queryRange(
 /** Returns the names of all metrics, ascending. */
 export async function metricNames(signal?: AbortSignal): Promise<string[]> {
   const path = "/api/v1/label/__name__/values";
-  const body = await request<unknown>({ path, params: {}, method: "GET", signal });
+  const body = await request<unknown>({ path, signal });
   return texts(body.data);
 }
 
@@ -128,41 +174,21 @@ export async function metricNames(signal?: AbortSignal): Promise<string[]> {
 export async function metadata(signal?: AbortSignal): Promise<Record<string, MetricMetadata[]>> {
   const path = "/api/v1/metadata";
   const params = { limit_per_metric: "1" };
-  const body = await request<Record<string, MetricMetadata[]>>({
-    path,
-    params,
-    method: "GET",
-    signal,
-  });
+  const body = await request<Record<string, MetricMetadata[]>>({ path, params, signal });
   return body.data;
 }
 
 /** Returns the version of the server. */
 export async function serverVersion(signal?: AbortSignal): Promise<string> {
   const path = "/api/v1/status/buildinfo";
-  const body = await request<{ version?: string }>({ path, params: {}, method: "GET", signal });
+  const body = await request<{ version?: string }>({ path, signal });
   return body.data.version ?? "";
 }
 
-/** What `/v1/health` says; a degraded server answers it with status 503. */
-export interface Health {
-  status: string;
-  /** Why the server is degraded, one sentence each. */
-  problems: string[];
-}
-
-/** Returns the server's health. */
+/** Returns the server's health; a degraded server says it with status 503. */
 export async function health(signal?: AbortSignal): Promise<Health> {
-  const response = await send({ path: "/v1/health", params: {}, method: "GET", signal });
-  let body: Record<string, unknown>;
-  try {
-    body = (await response.json()) as Record<string, unknown>;
-  } catch (cause) {
-    if (!signal?.aborted && response.status >= 502) reportDisconnected();
-    throw new ConnectionError(`the server answered ${response.status} without JSON`, { cause });
-  }
-  reportConnected();
-  const reasons = texts(body.problems ?? body.reasons);
-  const reason = typeof body.reason === "string" ? [body.reason] : [];
-  return { status: String(body.status ?? "unknown"), problems: [...reasons, ...reason] };
+  const response = await send({ path: "/v1/health", signal });
+  const body = (await bodyJson(response, signal)) as Partial<Health>;
+  if (typeof body.status !== "string") throw refusal(body, response.status);
+  return { ...(body as Health), checks: body.checks ?? {}, problems: texts(body.problems) };
 }

@@ -137,3 +137,37 @@ export const LinkIcon = ({ size }: IconProps) => (
     <path d="M10 14a4 4 0 0 0 6 .4l3-3A4 4 0 0 0 13.4 5.600L12 7m2 3a4 4 0 0 0-6-.4l-3 3A4 4 0 0 0 10.6 18.400L12 17" />
   </Icon>
 );
+export const ServerIcon = ({ size }: IconProps) => (
+  <Icon size={size}>
+    <rect x="3" y="4" width="18" height="7" rx="2" />
+    <rect x="3" y="13" width="18" height="7" rx="2" />
+    <path d="M7 7.5h.01M7 16.5h.01" />
+  </Icon>
+);
+export const AdminIcon = ({ size }: IconProps) => (
+  <Icon size={size}>
+    <path d="M12 3 4.500 6v5.500c0 4.500 3 8 7.500 9.500 4.500-1.500 7.500-5 7.500-9.500V6Z" />
+  </Icon>
+);
+export const UserIcon = ({ size }: IconProps) => (
+  <Icon size={size}>
+    <circle cx="12" cy="8" r="4" />
+    <path d="M4 20.500a8 8 0 0 1 16 0" />
+  </Icon>
+);
+export const CheckIcon = ({ size }: IconProps) => (
+  <Icon size={size}>
+    <path d="m5 12.500 4.500 4.500L19 7.500" />
+  </Icon>
+);
+export const WarningIcon = ({ size }: IconProps) => (
+  <Icon size={size}>
+    <path d="M12 4 2.500 20h19ZM12 10v4.500M12 17.200h.01" />
+  </Icon>
+);
+export const CopyIcon = ({ size }: IconProps) => (
+  <Icon size={size}>
+    <rect x="8.500" y="8.500" width="12" height="12" rx="2" />
+    <path d="M15.500 5.500v-1a1.500 1.500 0 0 0-1.500-1.500H5A1.500 1.500 0 0 0 3.500 4.500v9A1.500 1.500 0 0 0 5 15h.500" />
+  </Icon>
+);

@@ -16,6 +16,7 @@ import {
   HTTPPrometheusClient,
 } from "@prometheus-io/codemirror-promql/dist/esm/client/prometheus.js";
 import { useEffect, useRef } from "react";
+import { identityHeaders } from "../api/identity";
 import { styleNonce } from "./nonce";
 
 interface QueryEditorProps {
@@ -31,7 +32,13 @@ const COMPLETION_MAX_AGE_MS = 60_000;
 
 /** One source of names for all editors, so that each name is asked for once. */
 const names = new CachedPrometheusClient(
-  new HTTPPrometheusClient({ url: "", httpMethod: "GET", httpErrorHandler: () => undefined }),
+  new HTTPPrometheusClient({
+    url: "",
+    httpMethod: "GET",
+    httpErrorHandler: () => undefined,
+    fetchFn: (input, options) =>
+      fetch(input, { ...options, headers: identityHeaders(options?.method ?? "GET") }),
+  }),
   { maxAge: COMPLETION_MAX_AGE_MS },
 );
 

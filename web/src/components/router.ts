@@ -1,6 +1,6 @@
 import { useSyncExternalStore } from "react";
 
-/** The address of the page, without a routing library: there are two views. */
+/** The address of the page, without a routing library: there are few views. */
 
 const listeners = new Set<() => void>();
 

@@ -3,20 +3,22 @@ import { useQuery } from "@tanstack/react-query";
 import { useEffect, useState, useSyncExternalStore } from "react";
 import { health, serverVersion } from "../api/client";
 import { connection, subscribeConnection } from "../api/connection";
+import { may } from "../lib/session";
+import { ADMIN_PATH, EXPLORE_PATH, isBelow, OVERVIEW_PATH, SERVER_PATH } from "../lib/views";
+import { Account } from "./account";
 import {
+  AdminIcon,
   AutoIcon,
   ExploreIcon,
   KeyboardIcon,
   LogoIcon,
   MoonIcon,
   OverviewIcon,
+  ServerIcon,
   SunIcon,
 } from "./icons";
 import { navigate } from "./router";
-
-/** The addresses of the two views. */
-export const OVERVIEW_PATH = "/";
-export const EXPLORE_PATH = "/explore";
+import { useSession } from "./session";
 
 interface ShellProps {
   path: string;
@@ -102,7 +104,7 @@ function ConnectionState(): React.JSX.Element {
   const text = degraded ? "Degraded" : CONNECTION_TEXT[state];
   const details = [
     state === "disconnected" ? "The server does not answer; trying again." : "",
-    ...(degraded ? data.problems : []),
+    ...(degraded ? (data.problems ?? []) : []),
     version.data ? `TinyObs ${version.data}` : "",
   ].filter((line) => line !== "");
   return (
@@ -123,6 +125,8 @@ function ConnectionState(): React.JSX.Element {
 const SHORTCUTS: [string[], string][] = [
   [["g", "o"], "Go to Overview"],
   [["g", "e"], "Go to Explore"],
+  [["g", "s"], "Go to Server"],
+  [["g", "a"], "Go to Administration"],
   [["/"], "Write a query"],
   [["Ctrl", "Enter"], "Run the queries"],
   [["t"], "Switch the theme"],
@@ -148,6 +152,8 @@ function useShortcuts(showHelp: () => void): void {
       if (event.key === "g") goAt = event.timeStamp;
       else if (going && event.key === "o") navigate(OVERVIEW_PATH);
       else if (going && event.key === "e") navigate(EXPLORE_PATH);
+      else if (going && event.key === "s") navigate(SERVER_PATH);
+      else if (going && event.key === "a") navigate(ADMIN_PATH);
       else if (event.key === "t") setColorScheme(NEXT_THEME[colorScheme]);
       else if (event.key === "?") showHelp();
       else if (event.key === "/") {
@@ -165,7 +171,10 @@ function useShortcuts(showHelp: () => void): void {
 export function Shell({ path, children }: ShellProps): React.JSX.Element {
   const [helpOpen, setHelpOpen] = useState(false);
   useShortcuts(() => setHelpOpen(true));
+  const { session } = useSession();
   const explore = path === EXPLORE_PATH;
+  const server = path === SERVER_PATH;
+  const admin = isBelow(path, ADMIN_PATH);
   return (
     <>
       <a className="skip-link" href="#content">
@@ -179,7 +188,7 @@ export function Shell({ path, children }: ShellProps): React.JSX.Element {
         <nav className="nav" aria-label="Views">
           <NavLink
             href={OVERVIEW_PATH}
-            active={!explore}
+            active={!explore && !server && !admin}
             testId="nav-overview"
             icon={<OverviewIcon />}
           >
@@ -188,6 +197,14 @@ export function Shell({ path, children }: ShellProps): React.JSX.Element {
           <NavLink href={EXPLORE_PATH} active={explore} testId="nav-explore" icon={<ExploreIcon />}>
             Explore
           </NavLink>
+          <NavLink href={SERVER_PATH} active={server} testId="nav-server" icon={<ServerIcon />}>
+            Server
+          </NavLink>
+          {may(session, "admin") && (
+            <NavLink href={ADMIN_PATH} active={admin} testId="nav-admin" icon={<AdminIcon />}>
+              Administration
+            </NavLink>
+          )}
         </nav>
         <div className="header-end">
           <ConnectionState />
@@ -203,6 +220,7 @@ export function Shell({ path, children }: ShellProps): React.JSX.Element {
             </ActionIcon>
           </Tooltip>
           <ThemeToggle />
+          <Account />
         </div>
       </header>
       <main id="content" className="content">

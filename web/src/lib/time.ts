@@ -155,3 +155,12 @@ export function formatAxisTimes(seconds: number[], incrementSeconds: number): st
     return newDay ? `${month} ${time}` : time;
   });
 }
+
+/** Returns how far a time is away in its largest unit: `3h ago`, `in 2d`, `now`. */
+export function formatDistance(ms: number, nowMs: number): string {
+  const away = Math.abs(nowMs - ms);
+  const unit = ["y", "d", "h", "m"].find((name) => away >= (UNITS_MS[name] ?? 0));
+  if (!unit) return "now";
+  const count = Math.floor(away / (UNITS_MS[unit] ?? 1));
+  return ms > nowMs ? `in ${count}${unit}` : `${count}${unit} ago`;
+}
