@@ -278,6 +278,12 @@ impl Access {
             Area::Tenants => {
                 let rows = self.database.query(rows::TENANTS, &[]).await?;
                 let (tenants, damaged) = readable(&rows, rows::tenant);
+                for tenant in &tenants {
+                    // When there is no room for its usage, its requests are refused anyway.
+                    if let Ok(usage) = self.meters.tenant(&tenant.id, self.now()) {
+                        usage.set_limits(Arc::clone(&tenant.limits));
+                    }
+                }
                 let named = tenants.into_iter().map(|tenant| (tenant.id.clone(), Arc::new(tenant)));
                 self.directory.set_tenants(named.collect());
                 Ok(damaged)

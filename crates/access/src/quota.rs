@@ -142,6 +142,23 @@ impl TenantLimits {
         })
     }
 
+    /// Returns these limits with `defaults` where there are none.
+    #[must_use]
+    pub fn or(&self, defaults: &Self) -> Self {
+        Self {
+            requests: self.requests.or(defaults.requests),
+            samples: self.samples.or(defaults.samples),
+            events: self.events.or(defaults.events),
+            queries: self.queries.or(defaults.queries),
+            queries_concurrent_max: self.queries_concurrent_max.or(defaults.queries_concurrent_max),
+            query_samples_max: self.query_samples_max.or(defaults.query_samples_max),
+            series_max: self.series_max.or(defaults.series_max),
+            bytes_per_day_max: self.bytes_per_day_max.or(defaults.bytes_per_day_max),
+            samples_per_day_max: self.samples_per_day_max.or(defaults.samples_per_day_max),
+            events_per_day_max: self.events_per_day_max.or(defaults.events_per_day_max),
+        }
+    }
+
     /// Returns what [`TenantLimits::from_json`] reads back.
     #[must_use]
     pub fn to_json(&self) -> String {
@@ -511,6 +528,12 @@ mod tests {
         let own = KeyLimits { samples: limit(1.0, 1), ..KeyLimits::default() };
         let all = KeyLimits { samples: limit(2.0, 2), requests: limit(3.0, 3), events: None };
         assert_eq!(own.or(&all), KeyLimits { samples: limit(1.0, 1), ..all });
+        let full = r#"{"requests_per_second":1,"samples_per_second":2,"events_per_second":3,"queries_per_second":4,
+            "queries_concurrent_max":5,"query_samples_max":6,"series_max":7,"bytes_per_day_max":8,
+            "samples_per_day_max":9,"events_per_day_max":10}"#;
+        let full = TenantLimits::from_json(full).expect("limits");
+        assert_eq!(TenantLimits::default().or(&full), full);
+        assert_eq!(full.or(&TenantLimits::default()), full);
     }
 
     #[test]

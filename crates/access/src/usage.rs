@@ -7,9 +7,11 @@ mod charge;
 mod days;
 mod meters;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use platform::{Clock, Timestamp};
 
@@ -112,6 +114,8 @@ pub struct TenantUsage {
     refused: [AtomicU64; RefusalReason::ALL.len()],
     quotas: Quotas,
     days: Mutex<Days>,
+    /// What the tenant is allowed itself.
+    limits: ArcSwap<TenantLimits>,
 }
 
 /// What counts against the quotas of the day, what is being stored included.
@@ -168,6 +172,25 @@ impl TenantUsage {
                 events: Quota::default(),
             },
             days: Mutex::new(Days::new(day)),
+            limits: ArcSwap::default(),
+        }
+    }
+
+    /// Says what the tenant is allowed from now on.
+    pub fn set_limits(&self, limits: Arc<TenantLimits>) {
+        self.limits.store(limits);
+    }
+
+    /// Returns what the tenant is allowed, with `defaults` where it has no limit of its own.
+    #[must_use]
+    pub fn limits(&self, defaults: &Arc<TenantLimits>) -> Arc<TenantLimits> {
+        let (own, none) = (self.limits.load(), TenantLimits::default());
+        if **own == none {
+            Arc::clone(defaults)
+        } else if **defaults == none {
+            Arc::clone(&own)
+        } else {
+            Arc::new(own.or(defaults))
         }
     }
 

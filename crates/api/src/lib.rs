@@ -44,7 +44,7 @@ mod write;
 pub use configuration::{Configuration, Reloaded, SettingInForce};
 pub use failure::error_codes;
 pub use identity::{Identity, Ways};
-pub use limits::{ClassLimit, ClassLimits, RequestLimits};
+pub use limits::{ClassLimit, ClassLimits, LimitsInForce, RequestLimits};
 pub use observe::{Exposition, Observability, TraceContext};
 pub use parts::{ApiLimits, ApiParts};
 pub use routes::{openapi_json, router};

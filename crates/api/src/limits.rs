@@ -10,6 +10,7 @@ use access::{
     Client, ClientKey, Exceeded, KeyLimits, KeyedLimiter, Meters, Now, Paying, PrincipalKind,
     RateLimit, Refusal, RefusalReason, Scheme, TenantLimits, TenantUsage, TrustedProxies, Unit,
 };
+use arc_swap::{ArcSwap, Guard};
 use axum::body::Body;
 use axum::extract::Request;
 use http_body_util::BodyExt as _;
@@ -109,6 +110,34 @@ impl Default for RequestLimits {
     }
 }
 
+/// The limits in force. Clones share them, and they can be replaced while requests are served: what was spent stays
+/// spent. How many requests of a class are worked on at a time is decided at the start.
+#[derive(Clone, Debug)]
+pub struct LimitsInForce(Arc<ArcSwap<RequestLimits>>);
+
+impl LimitsInForce {
+    /// Puts other limits in force.
+    pub fn replace(&self, limits: RequestLimits) {
+        self.0.store(Arc::new(limits));
+    }
+
+    fn get(&self) -> Guard<Arc<RequestLimits>> {
+        self.0.load()
+    }
+}
+
+impl From<RequestLimits> for LimitsInForce {
+    fn from(limits: RequestLimits) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(limits)))
+    }
+}
+
+impl Default for LimitsInForce {
+    fn default() -> Self {
+        RequestLimits::default().into()
+    }
+}
+
 /// Client addresses whose requests are counted: 850 KiB.
 const ADDRESSES_MAX: usize = 32_768;
 /// Longest body of a refused request that is read, and thrown away, so that the connection can go on; in bytes. With
@@ -120,7 +149,7 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 /// Where requests are admitted, or not.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    limits: RequestLimits,
+    limits: LimitsInForce,
     addresses: KeyedLimiter<ClientKey>,
     logins: KeyedLimiter<ClientKey>,
     places: Places,
@@ -141,13 +170,13 @@ struct Places {
 
 impl Admission {
     pub(crate) fn new(
-        limits: RequestLimits,
+        limits: LimitsInForce,
         local_only: bool,
         meters: Arc<Meters>,
         rng: &dyn Rng,
     ) -> Self {
         let places = |limit: ClassLimit| Arc::new(Semaphore::new(limit.concurrent_max));
-        let classes = limits.classes;
+        let classes = limits.get().classes;
         Self {
             addresses: KeyedLimiter::new(ADDRESSES_MAX, rng),
             logins: KeyedLimiter::new(ADDRESSES_MAX, rng),
@@ -166,12 +195,12 @@ impl Admission {
 
     /// Counts a request against its client's address.
     pub(crate) fn admit_address(&self, request: &Request, now: Now) -> Result<(), Failure> {
-        self.spend(&self.addresses, self.limits.address, request, now)
+        self.spend(&self.addresses, self.limits.get().address, request, now)
     }
 
     /// Counts a login against its client's address.
     pub(crate) fn admit_login(&self, request: &Request, now: Now) -> Result<(), Failure> {
-        self.spend(&self.logins, self.limits.logins, request, now)
+        self.spend(&self.logins, self.limits.get().logins, request, now)
     }
 
     fn spend(
@@ -197,7 +226,7 @@ impl Admission {
         let connection = request.extensions().get::<ConnectionInfo>();
         // What came over no connection of ours shares one bucket: it is nobody's in particular.
         let peer = connection.map_or(Ipv4Addr::UNSPECIFIED.into(), |info| info.peer.ip());
-        self.limits.proxies.client(peer, request.headers())
+        self.limits.get().proxies.client(peer, request.headers())
     }
 
     /// Returns whether the connection of whoever sends a request is encrypted: ours, or that to a trusted proxy.
@@ -224,7 +253,7 @@ impl Admission {
 
     /// Returns how long a request of a class may take until its answer begins, if the class is limited.
     pub(crate) fn timeout(&self, class: Class) -> Option<Duration> {
-        self.limits.classes.of(class).map(|limit| limit.timeout)
+        self.limits.get().classes.of(class).map(|limit| limit.timeout)
     }
 
     /// Returns what a tenant that exists uses.
@@ -238,16 +267,17 @@ impl Admission {
 
     /// Returns who pays for a request.
     pub(crate) fn paying(&self, known: &Known, tenant: &Tenant, now: Now) -> Paying {
+        let limits = self.limits.get();
         let key = match (&known.principal.kind, &known.by) {
             (PrincipalKind::Key { id }, Credential::Key(grant)) => {
-                let limits = Arc::new(grant.limits.or(&self.limits.keys));
-                Some((self.meters.key(id, now.monotonic), limits))
+                let own = Arc::new(grant.limits.or(&limits.keys));
+                Some((self.meters.key(id, now.monotonic), own))
             }
             _ => None,
         };
         Paying {
             tenant: Arc::clone(&tenant.usage),
-            tenant_limits: Arc::clone(&self.limits.tenants),
+            tenant_limits: tenant.usage.limits(&limits.tenants),
             key,
         }
     }

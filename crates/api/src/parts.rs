@@ -18,7 +18,7 @@ use crate::configuration::Configuration;
 use crate::failure::{Failure, Kind};
 use crate::gate::Gate;
 use crate::identity::{Identity, Known};
-use crate::limits::{Admission, RequestLimits};
+use crate::limits::{Admission, LimitsInForce};
 use crate::observe::Observability;
 use crate::page::Assets;
 use crate::reference::Reference;
@@ -78,7 +78,7 @@ pub struct ApiLimits {
     /// Most live connections.
     pub live_connections_max: usize,
     /// How much anybody may ask.
-    pub requests: RequestLimits,
+    pub requests: LimitsInForce,
 }
 
 impl Default for ApiLimits {
@@ -94,7 +94,7 @@ impl Default for ApiLimits {
             query_timeout: Duration::from_secs(10),
             storage_bytes_max: 0,
             live_connections_max: 64,
-            requests: RequestLimits::default(),
+            requests: LimitsInForce::default(),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use access::Access;
 use anyhow::{Context as _, anyhow};
-use api::{ServeStats, Tls};
+use api::{LimitsInForce, ServeStats, Tls};
 use ingest::Scraper;
 use model::TenantId;
 use platform::{
@@ -58,12 +58,19 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
     let mut reloader = Reloader::new(args, Arc::clone(&fs), &config);
     let changed = log.clone();
     reloader.on_change("log.level", move |config| changed.set_level(&config.log.level));
+    let limits = LimitsInForce::from(config.limits.clone());
+    let changed = limits.clone();
+    reloader.on_change("limits.", move |config| {
+        changed.replace(config.limits.clone());
+        Ok(())
+    });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("tinyobs")
         .build()
         .context("start the runtime")?;
-    let parts = Parts::open(&config, &runtime, (fs, clock, rng), (log, exporter), fatal)?;
+    let doors = (fs, clock, rng);
+    let parts = Parts::open(&config, &runtime, doors, (log, exporter), limits, fatal)?;
     let served = runtime.block_on(serve(&config, parts, reloader, listener, fatal_errors));
     // What still blocks after the shutdown's time limit is not waited for.
     runtime.shutdown_background();
@@ -84,6 +91,8 @@ pub(crate) struct Parts {
     pub(crate) tls: Option<Arc<Tls>>,
     /// What happens on the socket.
     pub(crate) serve_stats: Arc<ServeStats>,
+    /// How much anybody may ask.
+    pub(crate) limits: LimitsInForce,
     /// Who may come in, and what they use.
     pub(crate) access: Arc<Access>,
     pub(crate) tenants: Arc<TenantStores>,
@@ -99,6 +108,7 @@ impl Parts {
         runtime: &Runtime,
         (fs, clock, rng): (Arc<dyn Fs>, Arc<dyn Clock>, Arc<dyn Rng>),
         (log, exporter): (Log, Option<Exporter>),
+        limits: LimitsInForce,
         fatal: mpsc::Sender<String>,
     ) -> Result<Self, Failure> {
         let tls = certificates::open(config, &fs, &clock)?;
@@ -127,6 +137,7 @@ impl Parts {
             rng,
             tls,
             serve_stats,
+            limits,
             access,
             tenants,
             store,

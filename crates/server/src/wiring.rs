@@ -54,7 +54,7 @@ pub(crate) fn start_http(
         checks: checks(parts),
         observability,
         configuration,
-        limits: limits(config),
+        limits: limits(config, parts),
         local_only: config.auth.mode == AuthMode::Local,
         shutdown: stopped.clone(),
     });
@@ -116,7 +116,7 @@ fn engine(config: &Config) -> Engine {
     })
 }
 
-fn limits(config: &Config) -> ApiLimits {
+fn limits(config: &Config, parts: &Parts) -> ApiLimits {
     let defaults = ApiLimits::default();
     let longest = config.http.write_body_bytes_max.max(config.http.body_bytes_max);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -131,7 +131,7 @@ fn limits(config: &Config) -> ApiLimits {
             concurrency => concurrency,
         },
         storage_bytes_max: config.storage_bytes_max,
-        requests: config.limits.clone(),
+        requests: parts.limits.clone(),
         ..defaults
     }
 }

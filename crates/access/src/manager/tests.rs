@@ -661,6 +661,8 @@ async fn a_disabled_tenant_is_closed(url: StateUrl) {
     assert!(world.check_key(&key).is_ok());
     let tenant = access.directory().tenant(&other()).expect("the tenant");
     assert_eq!((&*tenant.limits, tenant.metrics_retention), (&limits, Some(DAY)));
+    let usage = access.meters().tenant(&other(), START).expect("room");
+    assert_eq!(*usage.limits(&Arc::default()), limits);
     let refused = access.update_tenant(&root(), &default(), change(true)).await;
     assert!(matches!(refused, Err(AccessError::Invalid { field: "disabled", .. })), "{refused:?}");
     let nowhere = TenantId::new("nowhere").expect("a name");

@@ -217,6 +217,18 @@ fn queries_have_a_rate_and_a_number_at_a_time() {
 }
 
 #[test]
+fn a_tenant_has_limits_of_its_own_before_those_of_all() {
+    let usage = TenantUsage::new(at(0).wall);
+    let all = Arc::new(TenantLimits { samples: limit(1.0, 1), ..TenantLimits::default() });
+    assert_eq!(usage.limits(&all), all);
+    let own = Arc::new(TenantLimits { series_max: Some(7), ..TenantLimits::default() });
+    usage.set_limits(Arc::clone(&own));
+    assert_eq!(usage.limits(&Arc::default()), own);
+    let both = TenantLimits { series_max: Some(7), ..TenantLimits::clone(&all) };
+    assert_eq!(*usage.limits(&all), both);
+}
+
+#[test]
 fn threads_together_get_what_is_allowed() {
     let limits = TenantLimits {
         samples: limit(0.001, 1_000),

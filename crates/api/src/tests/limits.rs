@@ -10,7 +10,7 @@ use access::{
 use http_body_util::StreamBody;
 
 use super::*;
-use crate::limits::{ClassLimit, ClassLimits, RequestLimits};
+use crate::limits::{ClassLimit, ClassLimits, LimitsInForce, RequestLimits};
 
 fn rate(per_second: f64, burst: u64) -> Option<RateLimit> {
     Some(RateLimit::new(per_second, burst).expect("a limit"))
@@ -18,7 +18,7 @@ fn rate(per_second: f64, burst: u64) -> Option<RateLimit> {
 
 /// A server with these limits, and none other.
 async fn server(requests: RequestLimits) -> Server {
-    let limits = ApiLimits { requests, ..ApiLimits::default() };
+    let limits = ApiLimits { requests: requests.into(), ..ApiLimits::default() };
     Server::with(limits, StoreConfig::default()).await
 }
 
@@ -232,6 +232,30 @@ async fn a_tenant_has_its_own_limit_of_samples_in_a_query() {
     server.ingest(r#"{"name":"b","type":"gauge","value":1}"#).await;
     let both = get("/api/v1/query?query=%7B__name__=~%22a%7Cb%22%7D");
     check(&server, vec![get("/api/v1/query?query=a"), both], &[200, 422]).await;
+}
+
+#[tokio::test]
+async fn a_tenant_with_limits_of_its_own_has_these_at_once() {
+    let server =
+        server(tenant(TenantLimits { samples: rate(1.0, 5), ..TenantLimits::default() })).await;
+    let wall = Timestamp::from_millis(NOW_MS);
+    let usage = server.meters.tenant(&TenantId::default_tenant(), wall).expect("room");
+    let write = |count| post("/v1/ingest", &samples(count));
+    check(&server, vec![write(6)], &[413]).await;
+    let own = TenantLimits { samples: rate(1.0, 6), ..TenantLimits::default() };
+    usage.set_limits(Arc::new(own));
+    check(&server, vec![write(6), write(1)], &[200, 429]).await;
+}
+
+#[tokio::test]
+async fn limits_can_be_replaced_while_requests_are_served() {
+    let in_force = LimitsInForce::from(RequestLimits { address: rate(1.0, 1), ..unlimited() });
+    let limits = ApiLimits { requests: in_force.clone(), ..ApiLimits::default() };
+    let server = Server::with(limits, StoreConfig::default()).await;
+    let ask = || from("192.0.2.1", get("/v1/stats"));
+    check(&server, vec![ask(), ask()], &[200, 429]).await;
+    in_force.replace(unlimited());
+    check(&server, vec![ask(), ask()], &[200, 200]).await;
 }
 
 fn one_at_a_time(timeout: Duration) -> RequestLimits {
