@@ -103,6 +103,11 @@ fn caller(app: &Arc<App>, rule: Rule, request: &Request, now: Now) -> Result<Cal
     let known = app.known(request)?;
     authorize(&known.principal, rule.access)?;
     let id = tenant(&known.principal, request.headers().get(TENANT_HEADER))?;
+    // Who may act in every tenant is known by a credential of another one. Managing goes on.
+    let is_disabled = app.access.directory().tenant(&id).is_some_and(|tenant| tenant.disabled);
+    if is_disabled && rule.class != Class::Admin {
+        return Err(Failure::new(Kind::TenantDisabled, format!("the tenant '{id}' is disabled")));
+    }
     let tenant = app.tenant(&id)?;
     let paying = app.admission.paying(&known, &tenant, now);
     Ok(Caller { app: Arc::clone(app), principal: known.principal, tenant, paying })

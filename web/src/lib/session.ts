@@ -42,6 +42,7 @@ const PROVIDER_ERRORS: Record<string, string> = {
     "The identity provider gave an answer that is not valid. The server's log says more.",
   oidc_no_role:
     "You are known to the identity provider, but have no role here. Ask an administrator.",
+  oidc_disabled: "Your account here is disabled. Ask an administrator.",
 };
 
 /** Returns why a login at the identity provider failed, from the address; undefined where none did. */

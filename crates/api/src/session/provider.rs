@@ -119,7 +119,18 @@ fn back_to_page(error: &OidcError) -> Response {
         OidcError::Provider { .. } | OidcError::Token(_) => "oidc_failed",
         OidcError::NoRole { .. } => "oidc_no_role",
     };
-    tracing::warn!(code, error = %error, "login at the provider did not succeed");
+    match error {
+        OidcError::Unreachable(_) | OidcError::Provider { .. } | OidcError::Token(_) => {
+            tracing::warn!(code, error = %error, "login provider does not work as it should");
+        }
+        OidcError::Busy
+        | OidcError::Request { .. }
+        | OidcError::NotPending
+        | OidcError::Denied { .. }
+        | OidcError::NoRole { .. } => {
+            tracing::debug!(code, error = %error, "login at the provider did not succeed");
+        }
+    }
     let location = format!("{LOGIN_PAGE}{code}");
     see_other(&location).unwrap_or_else(|failure| failure.native())
 }

@@ -2,7 +2,10 @@
 
 mod provider;
 
-use access::{Actor, AuditQuery, NewKey, NewUser, Oidc, PermissionSet, Role};
+use access::{
+    Actor, AuditQuery, NewKey, NewTenant, NewUser, Oidc, PermissionSet, Role, TenantChange,
+    TenantLimits,
+};
 use secrecy::ExposeSecret as _;
 
 use super::*;
@@ -378,6 +381,28 @@ async fn a_key_opens_what_it_may_for_as_long_as_it_holds() {
     }
     guarded.server.clock.advance(Duration::from_secs(60));
     guarded.check("expired", stats("x-api-key", &key), 401, "key_expired").await;
+}
+
+#[tokio::test]
+async fn nobody_reads_or_writes_in_a_disabled_tenant() {
+    let guarded = Guarded::new().await;
+    let (access, root) = (&guarded.server.access, Actor::command_line());
+    let blue = TenantId::new("blue").expect("a tenant");
+    let new = NewTenant {
+        id: blue.clone(),
+        name: "Blue".to_owned(),
+        limits: TenantLimits::default(),
+        metrics_retention: None,
+    };
+    access.create_tenant(&root, new).await.expect("a tenant");
+    let in_blue = |request| with("x-api-key", ROOT_KEY, with("x-scope-orgid", "blue", request));
+    // There is no store for it here, which is found out last.
+    guarded.check("enabled", in_blue(get("/v1/stats")), 404, "tenant_unknown").await;
+    let change = TenantChange { disabled: Some(true), ..TenantChange::default() };
+    access.update_tenant(&root, &blue, change).await.expect("disabled");
+    guarded.check("reading", in_blue(get("/v1/stats")), 403, "tenant_disabled").await;
+    guarded.check("writing", in_blue(sample()), 403, "tenant_disabled").await;
+    guarded.check("elsewhere", with("x-api-key", ROOT_KEY, get("/v1/stats")), 200, "").await;
 }
 
 #[tokio::test]
