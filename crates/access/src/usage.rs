@@ -107,7 +107,6 @@ pub struct TenantUsage {
     events: Limiter,
     queries: Limiter,
     queries_running: AtomicU64,
-    series: AtomicU64,
     /// What happened since the start, by kind. Never goes down.
     counts: [AtomicU64; UsageKind::ALL.len()],
     /// The refused requests by reason.
@@ -139,8 +138,6 @@ struct Quota {
 /// What a tenant has used since the program started, and what it is using.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageReport {
-    /// Active series.
-    pub series: u64,
     /// Queries that run or wait.
     pub queries_running: u64,
     /// What happened since the start, by kind.
@@ -162,7 +159,6 @@ impl TenantUsage {
             events: Limiter::new(),
             queries: Limiter::new(),
             queries_running: AtomicU64::new(0),
-            series: AtomicU64::new(0),
             counts: Default::default(),
             refused: Default::default(),
             quotas: Quotas {
@@ -221,11 +217,6 @@ impl TenantUsage {
         self.days.lock().put_back(sums);
     }
 
-    /// Says how many series are active.
-    pub fn set_series(&self, series: u64) {
-        self.series.store(series, Ordering::Relaxed);
-    }
-
     /// Returns the counts.
     #[must_use]
     pub fn report(&self, wall: Timestamp) -> UsageReport {
@@ -238,7 +229,6 @@ impl TenantUsage {
         };
         let refused = self.refused.iter().map(|count| count.load(Ordering::Relaxed));
         UsageReport {
-            series: self.series.load(Ordering::Relaxed),
             queries_running: self.queries_running.load(Ordering::Relaxed),
             total: UsageKind::ALL.into_iter().zip(counts).collect(),
             today: UsageKind::ALL.into_iter().zip(today).collect(),

@@ -121,6 +121,12 @@ impl LimitsInForce {
         self.0.store(Arc::new(limits));
     }
 
+    /// Returns what tenants are allowed that have no limits of their own.
+    #[must_use]
+    pub fn tenants(&self) -> Arc<TenantLimits> {
+        Arc::clone(&self.get().tenants)
+    }
+
     fn get(&self) -> Guard<Arc<RequestLimits>> {
         self.0.load()
     }

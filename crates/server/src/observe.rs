@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::serve::Parts;
 use crate::telemetry::{
     FilesCollector, LogCollector, ProcessCollector, RequestsCollector, RuntimeCollector,
-    StoresCollector, Telemetry, TracesCollector,
+    StoresCollector, Telemetry, TracesCollector, UsageCollector,
 };
 use crate::threads;
 use crate::traces::Propagation;
@@ -35,6 +35,11 @@ pub(crate) fn telemetry(config: &Config, parts: &Parts) -> (Arc<Telemetry>, Obse
         Box::new(FilesCollector::new(Arc::clone(&parts.file_stats))),
         Box::new(StoresCollector::new(Arc::clone(&parts.clock), stores)),
         Box::new(requests),
+        Box::new(UsageCollector::new(
+            Arc::clone(parts.access.meters()),
+            parts.limits.clone(),
+            Arc::clone(&parts.clock),
+        )),
         Box::new(LogCollector::new(parts.log.sampler())),
     ];
     let mut traces: Option<Arc<dyn TraceContext>> = None;

@@ -23,6 +23,7 @@ mod requests;
 mod runtime;
 mod stores;
 mod traces;
+mod usage;
 
 pub(crate) use files::FilesCollector;
 pub(crate) use log::LogCollector;
@@ -31,6 +32,7 @@ pub(crate) use requests::RequestsCollector;
 pub(crate) use runtime::RuntimeCollector;
 pub(crate) use stores::StoresCollector;
 pub(crate) use traces::TracesCollector;
+pub(crate) use usage::UsageCollector;
 
 /// How long a page is kept: what many ask for within this time is made once.
 const PAGE_KEPT: Duration = Duration::from_millis(500);

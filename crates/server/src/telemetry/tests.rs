@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use model::Timestamp;
+use access::{Meters, RefusalReason, TenantLimits};
+use api::LimitsInForce;
+use model::{TenantId, Timestamp};
 use platform::{Fs, MeteredFs, SimClock, SimFs, SimRng, SystemFs};
 use tsdb::{Store, StoreConfig, Stores};
 
@@ -23,8 +25,13 @@ fn telemetry() -> Arc<Telemetry> {
     )
     .expect("a store");
     let stores = Stores::new();
-    stores.add(model::TenantId::default_tenant(), store);
+    stores.add(TenantId::default_tenant(), store);
     let sampling = Sampling { lines_max: 1, interval: Duration::from_secs(1) };
+    let meters = Arc::new(Meters::new(1, 1));
+    let usage = meters.tenant(&TenantId::default_tenant(), clock.now()).expect("room");
+    usage.count_refusal(RefusalReason::QuotaBytes);
+    let quota = TenantLimits { bytes_per_day_max: Some(7), ..TenantLimits::default() };
+    usage.set_limits(Arc::new(quota));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     Telemetry::new(
         Arc::clone(&clock),
@@ -34,6 +41,7 @@ fn telemetry() -> Arc<Telemetry> {
             Box::new(FilesCollector::new(file_stats)),
             Box::new(StoresCollector::new(Arc::clone(&clock), stores)),
             Box::new(RequestsCollector::new(Arc::default(), Arc::default(), Arc::clone(&clock))),
+            Box::new(UsageCollector::new(meters, LimitsInForce::default(), Arc::clone(&clock))),
             Box::new(LogCollector::new(Arc::new(Sampler::new(sampling, clock)))),
         ],
     )
@@ -78,6 +86,11 @@ fn what_the_page_and_dashboards_stand_on_is_there() {
     for series in [
         "tinyobs_build_info{version=",
         "tinyobs_head_series{tenant=\"default\"} 0",
+        "tinyobs_tenant_usage_total{kind=\"refused\",tenant=\"default\"} 1",
+        "tinyobs_tenant_usage_today{kind=\"refused\",tenant=\"default\"} 1",
+        "tinyobs_tenant_quota{kind=\"bytes_in\",tenant=\"default\"} 7",
+        "tinyobs_tenant_requests_refused_total{reason=\"quota_bytes\",tenant=\"default\"} 1",
+        "tinyobs_tenant_queries_running{tenant=\"default\"} 0",
         "tinyobs_samples_appended_total{tenant=\"default\"} 0",
         "tinyobs_samples_rejected_total{reason=\"too_old\",tenant=\"default\"} 0",
         "tinyobs_storage_operations_total{operation=\"sync_dir\"} ",
