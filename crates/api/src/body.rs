@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt as _;
 use ingest::{Compression, DecompressError, decompress};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::failure::{Failure, Kind};
@@ -81,6 +83,45 @@ pub(crate) async fn read(app: &App, mut body: Body, bytes_max: usize) -> Result<
         room.merge(room_for(data.len())?);
         bytes.extend_from_slice(&data);
     }
+}
+
+/// Reads a body of JSON. What is wrong with it is told without what was sent: that may be a password.
+pub(crate) async fn read_json<T: DeserializeOwned>(
+    app: &App,
+    request: Request,
+    bytes_max: usize,
+) -> Result<T, Failure> {
+    let (parts, body) = request.into_parts();
+    // A form of another site's page can have other types only.
+    let is_json = parts.headers.get(header::CONTENT_TYPE).is_some_and(|value| {
+        let media_type = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+        media_type.trim().eq_ignore_ascii_case("application/json")
+    });
+    if !is_json {
+        let message = "the body must be JSON, with the Content-Type application/json";
+        return Err(Failure::new(Kind::UnsupportedMedia, message));
+    }
+    let received = read(app, body, bytes_max).await?;
+    // A list would be taken for the fields in order.
+    if !received.bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(Failure::bad_data("the body must be a JSON object"));
+    }
+    serde_json::from_slice(&received.bytes).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        Failure::bad_data(format!("the body is not of the described form at {line}:{column}"))
+    })
+}
+
+/// Reads a body of JSON; without a body, everything is as by default.
+pub(crate) async fn read_json_or<T: DeserializeOwned + Default>(
+    app: &App,
+    request: Request,
+    bytes_max: usize,
+) -> Result<T, Failure> {
+    if http_body::Body::is_end_stream(request.body()) {
+        return Ok(T::default());
+    }
+    read_json(app, request, bytes_max).await
 }
 
 /// Returns what the header `Content-Encoding` says.

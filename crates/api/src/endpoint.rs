@@ -83,6 +83,8 @@ pub(crate) enum Family {
     Prometheus,
     /// `{"error":…,"code":…,"message":…}`.
     Native,
+    /// `{"error":…,"code":…}`, the error being the sentence.
+    Causality,
     /// A line of text.
     Plain,
 }
@@ -98,6 +100,7 @@ impl Family {
         match self {
             Self::Prometheus => failure.prometheus(),
             Self::Native => failure.native(),
+            Self::Causality => failure.causality(),
             Self::Plain => failure.plain(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use access::{Now, Principal, QueryCharge};
+use access::{Actor, Now, Principal, QueryCharge};
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
@@ -15,7 +15,7 @@ use crate::endpoint::{Access, Class, Rule};
 use crate::failure::{Failure, Kind};
 use crate::identity::Known;
 use crate::limits;
-use crate::observe::Notes;
+use crate::observe::{Notes, RequestId};
 use crate::parts::App;
 
 /// Names another tenant than the own one, for those who may.
@@ -94,8 +94,22 @@ fn admit(app: &Arc<App>, rule: Rule, request: &mut Request, now: Now) -> Result<
         Class::Query => Some(caller.paying.query(now)?),
         _ => None,
     };
+    if rule.class == Class::Admin {
+        let actor = actor(app, request, &caller.principal);
+        request.extensions_mut().insert(actor);
+    }
     request.extensions_mut().insert(caller);
     Ok(Held { _place: place, _query: query })
+}
+
+/// Returns who manages something, for the audit log.
+fn actor(app: &App, request: &Request, principal: &Principal) -> Actor {
+    let request_id = request.extensions().get::<RequestId>();
+    Actor {
+        principal: principal.clone(),
+        address: Some(app.admission.client(request).address),
+        request_id: request_id.and_then(|RequestId(id)| id.to_str().ok()).map(Arc::from),
+    }
 }
 
 /// Returns who asks, if they may.

@@ -335,6 +335,17 @@ impl Failure {
         self.finish(json_response(self.status(), json))
     }
 
+    /// Returns the answer as Causality spells it.
+    pub(crate) fn causality(&self) -> Response {
+        let mut json = Json::new();
+        json.raw(r#"{"error":"#);
+        json.string(&self.message);
+        json.raw(r#","code":"#);
+        json.string(self.kind.code());
+        json.raw("}\n");
+        self.finish(json_response(self.status(), json))
+    }
+
     /// Returns the answer as a line of text.
     pub(crate) fn plain(&self) -> Response {
         let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
@@ -439,6 +450,11 @@ family!(
     /// A failure of a route below `/v1`.
     NativeFailure,
     native
+);
+family!(
+    /// A failure of a route that Causality had.
+    CausalityFailure,
+    causality
 );
 family!(
     /// A failure that is told in a line of text.

@@ -4,6 +4,7 @@
 //! runs on threads that may block, behind a [gate](ApiLimits::queries_concurrent_max); what arrives is bounded.
 //! Only this crate knows how anything is spelt in JSON.
 
+mod admin;
 mod body;
 mod breaker;
 mod caller;

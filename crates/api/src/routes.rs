@@ -14,8 +14,8 @@ use crate::page::Assets;
 use crate::parts::{ApiParts, App};
 use crate::reference::Reference;
 use crate::{
-    configuration, enforce, exposition, guard, legacy, live, observe, otlp, page, prometheus,
-    reference, remote_write, session, status,
+    admin, configuration, enforce, exposition, guard, legacy, live, observe, otlp, page,
+    prometheus, reference, remote_write, session, status,
 };
 
 /// Returns the routes over `parts`.
@@ -62,6 +62,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(otlp::endpoints());
     endpoints.extend(legacy::endpoints());
     endpoints.extend(live::endpoints());
+    endpoints.extend(admin::endpoints());
     endpoints.extend(configuration::endpoints());
     endpoints.extend(session::endpoints());
     endpoints.extend(status::endpoints());

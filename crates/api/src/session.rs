@@ -15,7 +15,6 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -195,7 +194,7 @@ async fn log_in(State(app): State<Arc<App>>, request: Request) -> Result<Respons
     let ways = ways(&app)?;
     check_own_page(request.headers())?;
     let from = Sender::of(&app, &request);
-    let Credentials { name, password } = read_json(&app, request).await?;
+    let Credentials { name, password } = body::read_json(&app, request, LOGIN_BYTES_MAX).await?;
     let logged_in = ways.access.login(&name, &password.into(), &from.origin).await;
     let logged_in = logged_in.map_err(Failure::from)?;
     from.end_old_session(ways).await?;
@@ -231,7 +230,8 @@ async fn change_password(
     let known = from.known.clone()?;
     let session = known.session().ok_or_else(no_login)?;
     let actor = from.actor(&known);
-    let PasswordChange { old_password, new_password } = read_json(&app, request).await?;
+    let PasswordChange { old_password, new_password } =
+        body::read_json(&app, request, LOGIN_BYTES_MAX).await?;
     let (old, new) = (SecretString::from(old_password), SecretString::from(new_password));
     let changed = ways.access.change_password(&actor, &session.id, &old, &new).await;
     changed.map_err(Failure::from)?;
@@ -324,26 +324,6 @@ fn check_own_page(headers: &HeaderMap) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::new(Kind::ForeignOrigin, "logins from pages of other sites are refused"))
-}
-
-async fn read_json<T: DeserializeOwned>(app: &App, request: Request) -> Result<T, Failure> {
-    let (parts, body) = request.into_parts();
-    // A form of another site's page can have other types only.
-    let is_json = parts.headers.get(header::CONTENT_TYPE).is_some_and(|value| {
-        let media_type = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
-        media_type.trim().eq_ignore_ascii_case("application/json")
-    });
-    if !is_json {
-        let message = "the body must be JSON, with the Content-Type application/json";
-        return Err(Failure::new(Kind::UnsupportedMedia, message));
-    }
-    let received = body::read(app, body, LOGIN_BYTES_MAX).await?;
-    // What is wrong is told without what was sent: that is a password.
-    serde_json::from_slice(&received.bytes).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        let message = format!("the body is not of the described form at {line}:{column}");
-        Failure::bad_data(message)
-    })
 }
 
 fn private(mut response: Response) -> Response {

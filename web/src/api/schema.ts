@@ -58,6 +58,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/admin/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the keys of an application
+         * @description Needs the permission `admin`.
+         */
+        get: operations["get_api_admin_keys"];
+        put?: never;
+        /**
+         * Make a key for sending an application's events
+         * @description Needs the permission `admin`.
+         */
+        post: operations["post_api_admin_keys"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/admin/keys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke a key of an application
+         * @description Needs the permission `admin`.
+         */
+        delete: operations["delete_api_admin_keys_id"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/format_query": {
         parameters: {
             query?: never;
@@ -366,6 +410,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List what was done in the tenant, and what was refused
+         * @description Needs the permission `admin`.
+         */
+        get: operations["get_v1_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/cardinality": {
         parameters: {
             query?: never;
@@ -437,6 +501,70 @@ export interface paths {
          * @description All are stored, or none. Needs the permission `metrics:write`.
          */
         post: operations["post_v1_ingest"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the API keys of the tenant
+         * @description Needs the permission `admin`.
+         */
+        get: operations["get_v1_keys"];
+        put?: never;
+        /**
+         * Make an API key
+         * @description Nobody can give rights that they do not have. Needs the permission `admin`.
+         */
+        post: operations["post_v1_keys"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/keys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke an API key
+         * @description It opens nothing any more, on all servers within a second. Needs the permission `admin`.
+         */
+        delete: operations["delete_v1_keys_id"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/keys/{id}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Replace an API key
+         * @description The new one has the same rights; the old one lives on for the overlap. Needs the permission `admin`.
+         */
+        post: operations["post_v1_keys_id_rotate"];
         delete?: never;
         options?: never;
         head?: never;
@@ -743,6 +871,138 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/tenants": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List tenants
+         * @description All of them for administrators of all tenants, else the own one. Needs the permission `admin`.
+         */
+        get: operations["get_v1_tenants"];
+        put?: never;
+        /**
+         * Make a tenant
+         * @description Needs an administrator of all tenants.
+         */
+        post: operations["post_v1_tenants"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenants/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change a tenant
+         * @description Needs an administrator of all tenants.
+         */
+        patch: operations["patch_v1_tenants_id"];
+        trace?: never;
+    };
+    "/v1/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tell what the tenant uses, by day
+         * @description Needs the permission `admin`.
+         */
+        get: operations["get_v1_usage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the people of the tenant
+         * @description Needs the permission `admin`.
+         */
+        get: operations["get_v1_users"];
+        put?: never;
+        /**
+         * Add a person
+         * @description Nobody can give rights that they do not have. Needs the permission `admin`.
+         */
+        post: operations["post_v1_users"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/users/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove a person
+         * @description Ends their sessions. Needs the permission `admin`.
+         */
+        delete: operations["delete_v1_users_id"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a person
+         * @description Their sessions have the new rights at once; those of the disabled end. Needs the permission `admin`.
+         */
+        patch: operations["patch_v1_users_id"];
+        trace?: never;
+    };
+    "/v1/users/{id}/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Set a person's password
+         * @description Ends their sessions. Needs the permission `admin`.
+         */
+        post: operations["post_v1_users_id_password"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/ws": {
         parameters: {
             query?: never;
@@ -767,6 +1027,25 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description A key of an application. */
+        AppKey: {
+            app_id: string;
+            created_at: string;
+            id: string;
+            name: string;
+            revoked: boolean;
+            revoked_at?: string;
+        };
+        /** @description A key to be made. Other fields are ignored. */
+        AppKeyRequest: {
+            app_id?: string;
+            name?: string;
+        };
+        /** @description The keys of an application. */
+        AppKeys: {
+            count: number;
+            keys: components["schemas"]["AppKey"][];
+        };
         /** @description The program's version and origin; what is not known is empty. */
         BuildInfo: {
             branch: string;
@@ -809,6 +1088,13 @@ export interface components {
             /** Format: double */
             utilization_percent: number;
         };
+        /** @description A refusal of the routes that Causality had. */
+        CausalityError: {
+            /** @description The stable code. */
+            code: string;
+            /** @description What is wrong, and what to change. */
+            error: string;
+        };
         /** @description How the maintenance of the stores is. */
         Compaction: {
             healthy: boolean;
@@ -824,6 +1110,40 @@ export interface components {
             name: string;
             /** Format: password */
             password: string;
+        };
+        /** @description What was used on a day of UTC. */
+        DayUsage: {
+            /** @description Such as `2026-11-21`. */
+            day: string;
+        } & {
+            [key: string]: number;
+        };
+        /** @description A page of the audit log. */
+        Entries: {
+            /** @description The latest first. */
+            entries: components["schemas"]["Entry"][];
+            /** @description The cursor of the next page; `null` at the end. */
+            next?: string | null;
+        };
+        /** @description What somebody did, or tried. */
+        Entry: {
+            /** @description Such as `key.create`. */
+            action: string;
+            /** @description Such as `user 0195…`. */
+            actor: string;
+            /** @description What people call them. */
+            actor_name: string;
+            address?: string | null;
+            at: string;
+            /** @description More. */
+            detail: Record<string, never>;
+            id: string;
+            /** @description `done` or `refused`. */
+            outcome: string;
+            request_id?: string | null;
+            /** @description To what. */
+            target: string;
+            tenant: string;
         };
         /** @description The answer to a query. */
         ExecuteAnswer: {
@@ -875,6 +1195,49 @@ export interface components {
         /** @description Samples, all stored or none. */
         IngestRequest: {
             metrics: components["schemas"]["Metric"][];
+        };
+        /** @description An API key, without the key itself. */
+        Key: {
+            /** @description Whether `X-Scope-OrgID` may name another tenant. */
+            all_tenants: boolean;
+            /** @description The application that events must belong to; `null` for any. */
+            app?: string | null;
+            created_at: string;
+            /** @description Who made it, as in the audit log. */
+            created_by: string;
+            expires_at?: string | null;
+            id: string;
+            /** @description To the minute. */
+            last_used_at?: string | null;
+            limits: components["schemas"]["KeyLimitsShape"];
+            name: string;
+            /** @description Such as `metrics:write`. */
+            permissions: string[];
+            /** @description The key that replaces it. */
+            replaced_by?: string | null;
+            revoked_at?: string | null;
+            tenant: string;
+        };
+        /** @description What a key is allowed beside what its tenant is; what is left out is not limited. */
+        KeyLimitsShape: Record<string, never>;
+        /** @description A key to be made: with a role or with permissions. */
+        KeyRequest: {
+            all_tenants?: boolean;
+            /** @description The application that events must belong to. */
+            app?: string | null;
+            /** @description RFC 3339. */
+            expires_at?: string | null;
+            limits?: components["schemas"]["KeyLimitsShape"] | null;
+            /** @description 1 to 128 characters. */
+            name: string;
+            /** @description Such as `metrics:write`. */
+            permissions?: string[] | null;
+            /** @description `admin`, `editor`, `viewer`, `ingest` or `agent`. */
+            role?: string | null;
+        };
+        /** @description The keys of a tenant. */
+        Keys: {
+            keys: components["schemas"]["Key"][];
         };
         /** @description That the program runs. */
         LiveAnswer: {
@@ -944,12 +1307,31 @@ export interface components {
             /** @description What is wrong, and what to change. */
             message?: string | null;
         };
+        /** @description A key that was just made. */
+        NewAppKey: {
+            app_id: string;
+            id: string;
+            /** @description 64 hexadecimal digits. */
+            key: string;
+            message: string;
+            name: string;
+        };
+        /** @description A key that was just made. */
+        NewKeyAnswer: components["schemas"]["Key"] & {
+            /** @description The key: 64 hexadecimal digits. It cannot be seen again. */
+            key: string;
+        };
         /** @description A change of the own password. */
         PasswordChange: {
             /** Format: password */
             new_password: string;
             /** Format: password */
             old_password: string;
+        };
+        /** @description A new password. */
+        PasswordRequest: {
+            /** Format: password */
+            password: string;
         };
         /** @description A point. */
         Point: {
@@ -1029,6 +1411,19 @@ export interface components {
          * @enum {string}
          */
         ResultType: "vector" | "matrix" | "scalar" | "string";
+        /** @description What became of a key. */
+        Revoked: {
+            id: string;
+            status: string;
+        };
+        /** @description How to replace a key. */
+        RotateRequest: {
+            /**
+             * @description How long the old key lives on, such as `24h`, the default; at most 30 days.
+             * @default null
+             */
+            overlap: string | null;
+        };
         /** @description Samples as they were sent. */
         SamplesAnswer: {
             /** Format: int64 */
@@ -1115,13 +1510,243 @@ export interface components {
          * @enum {string}
          */
         Success: "success";
+        /** @description A tenant. */
+        Tenant: {
+            created_at: string;
+            /** @description Whether nobody may read and write its data. */
+            disabled: boolean;
+            display_name: string;
+            /** @description What `X-Scope-OrgID` says. */
+            id: string;
+            limits: components["schemas"]["TenantLimitsShape"];
+        };
+        /** @description What to change about a tenant; what is left out stays. */
+        TenantChangeRequest: {
+            disabled?: boolean | null;
+            display_name?: string | null;
+            limits?: components["schemas"]["TenantLimitsShape"] | null;
+        };
+        /** @description What a tenant is allowed; what is left out is as the server's configuration says. */
+        TenantLimitsShape: Record<string, never>;
+        /** @description A tenant to be made. */
+        TenantRequest: {
+            /** @description What to call it; the identifier by default. */
+            display_name?: string | null;
+            /** @description 1 to 64 letters, digits, `_`, `-` and `.`, the first a letter or digit. */
+            id: string;
+            limits?: components["schemas"]["TenantLimitsShape"] | null;
+        };
+        /** @description Tenants. */
+        Tenants: {
+            tenants: components["schemas"]["Tenant"][];
+        };
         /** @description A text. */
         TextAnswer: {
             data: string;
             status: components["schemas"]["Success"];
         };
+        /** @description What a tenant uses. */
+        Usage: {
+            /** @description The days on which something was used, ascending. */
+            days: components["schemas"]["DayUsage"][];
+            limits: components["schemas"]["TenantLimitsShape"];
+            /**
+             * Format: int64
+             * @description Active series.
+             */
+            series: number;
+            /**
+             * Format: int64
+             * @description Bytes on disk.
+             */
+            storage_bytes: number;
+            tenant: string;
+        };
+        /** @description A person. */
+        User: {
+            /** @description Whether they may act in every tenant. */
+            all_tenants: boolean;
+            created_at: string;
+            /** @description Whether they cannot log in. */
+            disabled: boolean;
+            display_name: string;
+            has_password: boolean;
+            id: string;
+            last_login_at?: string | null;
+            /** @description What they log in with. */
+            name: string;
+            /** @description The OpenID Connect provider that they log in at. */
+            oidc_issuer?: string | null;
+            /** @description Such as `viewer`. */
+            role: string;
+            tenant: string;
+        };
+        /** @description What to change about a person; what is left out stays. */
+        UserChangeRequest: {
+            all_tenants?: boolean | null;
+            disabled?: boolean | null;
+            display_name?: string | null;
+            role?: string | null;
+        };
+        /** @description A person to be added. */
+        UserRequest: {
+            all_tenants?: boolean;
+            /** @description What to call them; the name by default. */
+            display_name?: string | null;
+            /** @description What they log in with: 1 to 128 characters. */
+            name: string;
+            /**
+             * Format: password
+             * @description Left out for those who get one later.
+             */
+            password?: string | null;
+            /** @description `admin`, `editor`, `viewer`, `ingest` or `agent`. */
+            role: string;
+        };
+        /** @description The people of a tenant. */
+        Users: {
+            users: components["schemas"]["User"][];
+        };
     };
     responses: {
+        /** @description A parameter or the body makes no sense. */
+        Causality400: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["CausalityError"];
+            };
+        };
+        /** @description It is not known who sends the request. */
+        Causality401: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["CausalityError"];
+            };
+        };
+        /** @description Not allowed, or the request comes from elsewhere. */
+        Causality403: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["CausalityError"];
+            };
+        };
+        /** @description There is no such thing, or no such tenant. */
+        Causality404: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["CausalityError"];
+            };
+        };
+        /** @description The body took too long to arrive. */
+        Causality408: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["CausalityError"];
+            };
+        };
+        /** @description It contradicts what is there, such as a name that is taken. */
+        Causality409: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["CausalityError"];
+            };
+        };
+        /** @description The body is too long, or has too many parts. */
+        Causality413: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["CausalityError"];
+            };
+        };
+        /** @description The body is of a kind that this route does not read. */
+        Causality415: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["CausalityError"];
+            };
+        };
+        /** @description The query cannot be evaluated. */
+        Causality422: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["CausalityError"];
+            };
+        };
+        /** @description Too many requests; come again after Retry-After. */
+        Causality429: {
+            headers: {
+                /** @description Seconds after which to come again. */
+                "Retry-After"?: string;
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["CausalityError"];
+            };
+        };
+        /** @description Too much is going on, or the storage is not available. */
+        Causality503: {
+            headers: {
+                /** @description Seconds after which to come again. */
+                "Retry-After"?: string;
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["CausalityError"];
+            };
+        };
+        /** @description The tenant's storage is full. */
+        Causality507: {
+            headers: {
+                /** @description Seconds after which to come again. */
+                "Retry-After"?: string;
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["CausalityError"];
+            };
+        };
         /** @description A parameter or the body makes no sense. */
         Native400: {
             headers: {
@@ -1619,6 +2244,99 @@ export interface operations {
             404: components["responses"]["Native404"];
             429: components["responses"]["Native429"];
             503: components["responses"]["Native503"];
+        };
+    };
+    get_api_admin_keys: {
+        parameters: {
+            query: {
+                /** @description The application. */
+                app_id: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The keys, the newest first, the revoked ones too. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AppKeys"];
+                };
+            };
+            400: components["responses"]["Causality400"];
+            401: components["responses"]["Causality401"];
+            403: components["responses"]["Causality403"];
+            404: components["responses"]["Causality404"];
+            429: components["responses"]["Causality429"];
+            503: components["responses"]["Causality503"];
+        };
+    };
+    post_api_admin_keys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AppKeyRequest"];
+            };
+        };
+        responses: {
+            /** @description The key, this once. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewAppKey"];
+                };
+            };
+            400: components["responses"]["Causality400"];
+            401: components["responses"]["Causality401"];
+            403: components["responses"]["Causality403"];
+            404: components["responses"]["Causality404"];
+            408: components["responses"]["Causality408"];
+            409: components["responses"]["Causality409"];
+            413: components["responses"]["Causality413"];
+            415: components["responses"]["Causality415"];
+            429: components["responses"]["Causality429"];
+            503: components["responses"]["Causality503"];
+        };
+    };
+    delete_api_admin_keys_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The key. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is revoked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Revoked"];
+                };
+            };
+            400: components["responses"]["Causality400"];
+            401: components["responses"]["Causality401"];
+            403: components["responses"]["Causality403"];
+            404: components["responses"]["Causality404"];
+            409: components["responses"]["Causality409"];
+            429: components["responses"]["Causality429"];
+            503: components["responses"]["Causality503"];
         };
     };
     get_api_v1_format_query: {
@@ -2289,6 +3007,45 @@ export interface operations {
             };
         };
     };
+    get_v1_audit: {
+        parameters: {
+            query?: {
+                /** @description Not before this time, RFC 3339. */
+                since?: string;
+                /** @description Before this time, RFC 3339. */
+                until?: string;
+                /** @description By whom, exactly, such as `user 0195…`. */
+                actor?: string;
+                /** @description What, exactly, such as `key.create`. */
+                action?: string;
+                /** @description Entries of this page, 1 to 1000; 100 by default. */
+                limit?: number;
+                /** @description `next` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The entries. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Entries"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
     get_v1_cardinality: {
         parameters: {
             query?: never;
@@ -2404,6 +3161,134 @@ export interface operations {
             429: components["responses"]["Native429"];
             503: components["responses"]["Native503"];
             507: components["responses"]["Native507"];
+        };
+    };
+    get_v1_keys: {
+        parameters: {
+            query?: {
+                /** @description Those that have ended, too. */
+                include_revoked?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The keys, the oldest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Keys"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    post_v1_keys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KeyRequest"];
+            };
+        };
+        responses: {
+            /** @description The key, this once. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewKeyAnswer"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            408: components["responses"]["Native408"];
+            409: components["responses"]["Native409"];
+            413: components["responses"]["Native413"];
+            415: components["responses"]["Native415"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    delete_v1_keys_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The key. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is revoked. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            409: components["responses"]["Native409"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    post_v1_keys_id_rotate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The key. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RotateRequest"];
+            };
+        };
+        responses: {
+            /** @description The new key, this once. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewKeyAnswer"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            408: components["responses"]["Native408"];
+            409: components["responses"]["Native409"];
+            413: components["responses"]["Native413"];
+            415: components["responses"]["Native415"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
         };
     };
     get_v1_login_oidc: {
@@ -2927,6 +3812,292 @@ export interface operations {
             403: components["responses"]["Native403"];
             404: components["responses"]["Native404"];
             422: components["responses"]["Native422"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    get_v1_tenants: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The tenants. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Tenants"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    post_v1_tenants: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TenantRequest"];
+            };
+        };
+        responses: {
+            /** @description The tenant; its data can be written now. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Tenant"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            408: components["responses"]["Native408"];
+            409: components["responses"]["Native409"];
+            413: components["responses"]["Native413"];
+            415: components["responses"]["Native415"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    patch_v1_tenants_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TenantChangeRequest"];
+            };
+        };
+        responses: {
+            /** @description The tenant. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Tenant"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            408: components["responses"]["Native408"];
+            409: components["responses"]["Native409"];
+            413: components["responses"]["Native413"];
+            415: components["responses"]["Native415"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    get_v1_usage: {
+        parameters: {
+            query?: {
+                /** @description How many days, up to 366; 30 by default. */
+                days?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The usage, today's included. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Usage"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    get_v1_users: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The people. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Users"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    post_v1_users: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UserRequest"];
+            };
+        };
+        responses: {
+            /** @description The person. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["User"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            408: components["responses"]["Native408"];
+            409: components["responses"]["Native409"];
+            413: components["responses"]["Native413"];
+            415: components["responses"]["Native415"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    delete_v1_users_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The person. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description They are removed. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            409: components["responses"]["Native409"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    patch_v1_users_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The person. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UserChangeRequest"];
+            };
+        };
+        responses: {
+            /** @description The person. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["User"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            408: components["responses"]["Native408"];
+            409: components["responses"]["Native409"];
+            413: components["responses"]["Native413"];
+            415: components["responses"]["Native415"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    post_v1_users_id_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The person. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordRequest"];
+            };
+        };
+        responses: {
+            /** @description It is set. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            408: components["responses"]["Native408"];
+            409: components["responses"]["Native409"];
+            413: components["responses"]["Native413"];
+            415: components["responses"]["Native415"];
             429: components["responses"]["Native429"];
             503: components["responses"]["Native503"];
         };

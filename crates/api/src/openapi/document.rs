@@ -50,6 +50,16 @@ struct NativeError {
     message: Option<String>,
 }
 
+/// A refusal of the routes that Causality had.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what failure.rs writes")]
+struct CausalityError {
+    /// What is wrong, and what to change.
+    error: String,
+    /// The stable code.
+    code: String,
+}
+
 /// A refusal of the Prometheus HTTP API.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what failure.rs writes")]
@@ -66,13 +76,14 @@ struct PrometheusError {
 pub(crate) fn document(endpoints: &[Endpoint]) -> OpenApi {
     let mut paths: BTreeMap<&str, PathItem> = BTreeMap::new();
     let mut components = ComponentsBuilder::new();
-    for family in [Family::Native, Family::Plain, Family::Prometheus] {
+    for family in [Family::Causality, Family::Native, Family::Plain, Family::Prometheus] {
         for (status, details) in REFUSALS {
             let name = refusal_name(status, family);
             components = components.response(name, refusal(status, details, family));
         }
     }
     components = components
+        .schema(CausalityError::name(), CausalityError::schema())
         .schema(NativeError::name(), NativeError::schema())
         .schema(PrometheusError::name(), PrometheusError::schema());
     for endpoint in endpoints {
@@ -307,6 +318,9 @@ fn refusal(status: u16, details: &'static str, family: Family) -> Response {
     let (media_type, schema): (&str, RefOr<Schema>) = match family {
         Family::Prometheus => {
             ("application/json", Ref::from_schema_name(PrometheusError::name()).into())
+        }
+        Family::Causality => {
+            ("application/json", Ref::from_schema_name(CausalityError::name()).into())
         }
         Family::Native => ("application/json", Ref::from_schema_name(NativeError::name()).into()),
         Family::Plain => ("text/plain; charset=utf-8", Object::with_type(Type::String).into()),
