@@ -6,6 +6,7 @@
 mod command_line;
 mod crash;
 mod load;
+mod login;
 mod page;
 mod peers;
 mod program;
