@@ -28,6 +28,7 @@ mod otlp;
 mod page;
 mod params;
 mod parts;
+mod profiles;
 mod prometheus;
 mod reference;
 mod remote_write;
@@ -48,6 +49,7 @@ pub use identity::{Identity, Ways};
 pub use limits::{ClassLimit, ClassLimits, LimitsInForce, RequestLimits};
 pub use observe::{Exposition, Observability, TraceContext};
 pub use parts::{ApiLimits, ApiParts};
+pub use profiles::{CpuProfile, MemoryReport, ProfileError, Profiler, StoreMemory, ThreadReport};
 pub use routes::{openapi_json, router};
 pub use serve::{
     ClientCertificate, ConnectionInfo, ServeCounts, ServeError, ServeLimits, ServeStats, Transport,

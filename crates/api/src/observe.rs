@@ -16,6 +16,7 @@ use tracing::{Instrument as _, Span, field};
 use crate::endpoint::Class;
 use crate::failure::CODE_HEADER;
 use crate::parts::App;
+use crate::profiles::Profiler;
 use crate::serve::ConnectionInfo;
 use crate::stats::{ApiStats, Finished, NOWHERE, PAGE};
 
@@ -46,6 +47,8 @@ pub struct Observability {
     pub stats: Arc<ApiStats>,
     /// What `/metrics` answers.
     pub exposition: Arc<dyn Exposition>,
+    /// What `/debug/pprof/…` answers.
+    pub profiler: Arc<dyn Profiler>,
     /// Whether `/metrics` answers everybody.
     pub metrics_public: bool,
     /// Where spans go, unless they go nowhere.

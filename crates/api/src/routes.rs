@@ -14,7 +14,7 @@ use crate::page::Assets;
 use crate::parts::{ApiParts, App};
 use crate::reference::Reference;
 use crate::{
-    admin, configuration, enforce, exposition, guard, legacy, live, observe, otlp, page,
+    admin, configuration, enforce, exposition, guard, legacy, live, observe, otlp, page, profiles,
     prometheus, reference, remote_write, session, status,
 };
 
@@ -67,6 +67,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(session::endpoints());
     endpoints.extend(status::endpoints());
     endpoints.extend(exposition::endpoints());
+    endpoints.extend(profiles::endpoints());
     endpoints.extend(reference::endpoints());
     endpoints
 }

@@ -33,8 +33,8 @@ use tsdb::{Store, StoreConfig, Stores};
 
 use crate::routes::router_with;
 use crate::{
-    ApiLimits, ApiParts, ApiStats, Configuration, ConnectionInfo, Exposition, Identity,
-    Observability, Reloaded, SettingInForce,
+    ApiLimits, ApiParts, ApiStats, Configuration, ConnectionInfo, CpuProfile, Exposition, Identity,
+    MemoryReport, Observability, ProfileError, Profiler, Reloaded, SettingInForce, ThreadReport,
 };
 
 /// 2024-11-19T07:06:40Z.
@@ -51,6 +51,24 @@ impl Exposition for FixedPage {
 
     fn plain(&self) -> String {
         "up 1\n".to_owned()
+    }
+}
+
+/// A program that does little.
+#[derive(Debug)]
+struct FixedProfiler;
+
+impl Profiler for FixedProfiler {
+    fn watch(&self) -> Result<Box<dyn CpuProfile>, ProfileError> {
+        Err(ProfileError::Busy)
+    }
+
+    fn memory(&self) -> Result<MemoryReport, ProfileError> {
+        Ok(MemoryReport { resident_bytes: 4096, ..MemoryReport::default() })
+    }
+
+    fn threads(&self) -> Result<Vec<ThreadReport>, ProfileError> {
+        Ok(Vec::new())
     }
 }
 
@@ -116,6 +134,7 @@ impl Server {
                 observability: Observability {
                     stats: Arc::clone(&stats),
                     exposition: Arc::new(FixedPage),
+                    profiler: Arc::new(FixedProfiler),
                     metrics_public: false,
                     traces: None,
                     slow_request: Duration::from_secs(10),

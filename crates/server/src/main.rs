@@ -9,6 +9,7 @@ mod config;
 mod identity;
 mod logging;
 mod observe;
+mod profiles;
 mod query;
 mod reload;
 mod serve;

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::Failure;
 use crate::config::Config;
+use crate::profiles::ProcessProfiler;
 use crate::serve::Parts;
 use crate::telemetry::{
     FilesCollector, LogCollector, ProcessCollector, RequestsCollector, RuntimeCollector,
@@ -52,6 +53,10 @@ pub(crate) fn telemetry(config: &Config, parts: &Parts) -> (Arc<Telemetry>, Obse
     let observability = Observability {
         stats,
         exposition: Arc::clone(&telemetry) as _,
+        profiler: Arc::new(ProcessProfiler::new(
+            Arc::clone(&parts.fs),
+            parts.tenants.stores().clone(),
+        )),
         metrics_public: config.metrics_public,
         traces,
         slow_request: Duration::from_millis(config.log.slow_request_ms),

@@ -322,6 +322,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/debug/pprof/heap": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tell what memory is used for
+         * @description A report, no profile: the allocator does not record who allocates. Needs an administrator of all tenants.
+         */
+        get: operations["get_debug_pprof_heap"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/debug/pprof/profile": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Profile the processors
+         * @description One at a time. `go tool pprof` and others read the answer. Needs an administrator of all tenants.
+         */
+        get: operations["get_debug_pprof_profile"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/debug/pprof/threads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tell what the threads do
+         * @description Needs an administrator of all tenants.
+         */
+        get: operations["get_debug_pprof_threads"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/health": {
         parameters: {
             query?: never;
@@ -1257,6 +1317,31 @@ export interface components {
             /** @description What to call it. */
             name: string;
         };
+        /** @description What memory is used for, in bytes. No list of allocations: the allocator does not record who allocates. */
+        MemoryReport: {
+            /**
+             * Format: int64
+             * @description Of it, what belongs to no file: heap and stacks.
+             */
+            anonymous_bytes: number;
+            /**
+             * Format: int64
+             * @description Of it, what is in a file's cache: the program's code, mapped files.
+             */
+            file_bytes: number;
+            /**
+             * Format: int64
+             * @description Memory that the process occupies.
+             */
+            resident_bytes: number;
+            /** @description What each tenant's store keeps in memory, ascending by tenant. */
+            stores: components["schemas"]["StoreMemory"][];
+            /**
+             * Format: int64
+             * @description What was moved to swap space.
+             */
+            swapped_bytes: number;
+        };
         /** @description What is known about a metric. */
         Metadata: {
             help: string;
@@ -1489,6 +1574,21 @@ export interface components {
             /** Format: int64 */
             used_bytes: number;
         };
+        /** @description What a store keeps in memory, in bytes. */
+        StoreMemory: {
+            /**
+             * Format: int64
+             * @description Samples that are in no block yet, and the index of their series.
+             */
+            head_bytes: number;
+            /**
+             * Format: int64
+             * @description Records that wait to be made durable.
+             */
+            journal_pending_bytes: number;
+            /** @description Whose store. */
+            tenant: string;
+        };
         /** @description A stored sample. */
         StoredMetric: {
             labels?: {
@@ -1544,6 +1644,32 @@ export interface components {
         TextAnswer: {
             data: string;
             status: components["schemas"]["Success"];
+        };
+        /** @description What a thread does. */
+        ThreadReport: {
+            /**
+             * Format: int64
+             * @description The kernel's identifier.
+             */
+            id: number;
+            /** @description The name, at most 15 bytes. */
+            name: string;
+            /** @description The kernel's letter for the state: `R` runs, `S` sleeps, `D` waits for a disk. */
+            state: string;
+            /**
+             * Format: double
+             * @description Seconds of processor time in the kernel.
+             */
+            system_seconds: number;
+            /**
+             * Format: double
+             * @description Seconds of processor time in the program.
+             */
+            user_seconds: number;
+        };
+        /** @description All threads. */
+        ThreadsAnswer: {
+            threads: components["schemas"]["ThreadReport"][];
         };
         /** @description What a tenant uses. */
         Usage: {
@@ -2876,6 +3002,88 @@ export interface operations {
             429: components["responses"]["Plain429"];
             503: components["responses"]["Plain503"];
             507: components["responses"]["Plain507"];
+        };
+    };
+    get_debug_pprof_heap: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The sizes. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MemoryReport"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    get_debug_pprof_profile: {
+        parameters: {
+            query?: {
+                /** @description How long, 1 to 60; 10 by default. */
+                seconds?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description profile.proto, with gzip. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            422: components["responses"]["Native422"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    get_debug_pprof_threads: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Every thread. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ThreadsAnswer"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
         };
     };
     get_health: {

@@ -66,3 +66,15 @@ async fn metrics_come_in_the_format_that_is_asked_for() {
     assert!(headers["content-type"].to_str().expect("text").starts_with("application/openmetrics"));
     assert_eq!(body, b"up 1\n# EOF\n");
 }
+
+#[tokio::test]
+async fn profiles_are_bounded_and_taken_one_at_a_time() {
+    let server = Server::new().await;
+    for seconds in ["0", "61", "-1", "x"] {
+        let path = format!("/debug/pprof/profile?seconds={seconds}");
+        server.check_contains(get(&path), 400, "must be from 1 to 60").await;
+    }
+    server.check_contains(get("/debug/pprof/profile"), 503, "being taken already").await;
+    server.check_contains(get("/debug/pprof/heap"), 200, "\"resident_bytes\":4096").await;
+    server.check(get("/debug/pprof/threads"), 200, "{\"threads\":[]}\n").await;
+}
