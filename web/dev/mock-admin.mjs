@@ -31,7 +31,7 @@ function key(name, fields = {}) {
     expires_at: null,
     revoked_at: null,
     last_used_at: ago(90_000),
-    rotated_from: null,
+    replaced_by: null,
     limits: {},
     ...fields,
   };
@@ -142,14 +142,16 @@ function usage(days) {
   return {
     tenant: "default",
     series: 4_200,
+    storage_bytes: 31_000_000,
     limits: { samples_per_day_max: 60_000_000, series_max: 5_000 },
     days: Array.from({ length: Math.min(days, 24) }, (_, index) => ({
       day: ago(index * DAY_MS).slice(0, 10),
       samples: 40_000_000 + ((index * 7919) % 13) * 1_000_000,
       events: 0,
-      bytes: 700_000_000 + index * 9_000_000,
+      bytes_in: 700_000_000 + index * 9_000_000,
       queries: 20_000 + index * 300,
       samples_read: 90_000_000,
+      requests: 90_000,
       refused: index % 9 === 0 ? 140 : 0,
     })),
   };
@@ -160,7 +162,7 @@ const refusal = (status, code, message) => [status, { error: "refused", code, me
 function audit(params) {
   const begin = Number(params.get("cursor") ?? 0);
   const wanted = (entry) =>
-    (!params.get("actor") || entry.actor_name === params.get("actor")) &&
+    (!params.get("actor") || entry.actor === params.get("actor")) &&
     (!params.get("action") || entry.action === params.get("action"));
   const found = entries.filter(wanted);
   const end = begin + Number(params.get("limit") ?? 100);
@@ -190,8 +192,9 @@ function keyRoutes(method, [id, verb], params, body) {
   }
   if (!old) return refusal(404, "not_found", "there is no such key");
   if (method === "POST" && verb === "rotate") {
-    const { key: secret, ...created } = made("", old.name, { rotated_from: old.id });
+    const { key: secret, ...created } = made("", old.name, {});
     old.expires_at = ago(-DAY_MS);
+    old.replaced_by = created.id;
     keys.unshift(created);
     record("key.rotate", `key ${old.id}`);
     return [201, { ...created, key: secret }];

@@ -88,14 +88,13 @@ describe("keys", () => {
 });
 
 describe("usage", () => {
-  const used = { samples: 5, events: 0, bytes: 9, queries: 1, samples_read: 2, refused: 0 };
+  const known = { day: "2026-11-20", samples: 5, bytes_in: 9 };
 
   test("has every day up to today, the oldest first", () => {
-    const days = everyDay([{ day: "2026-11-20", ...used }], 3, NOW);
-    expect(days.map((day) => [day.day, day.samples])).toEqual([
-      ["2026-11-19", 0],
-      ["2026-11-20", 5],
-      ["2026-11-21", 0],
+    expect(everyDay([known], 3, NOW)).toEqual([
+      { day: "2026-11-19" },
+      known,
+      { day: "2026-11-21" },
     ]);
   });
 
@@ -108,13 +107,14 @@ describe("usage", () => {
   });
 
   test("is held against the limits that there are", () => {
-    const today = { day: "2026-11-21", ...used };
-    const found = shares(today, 7, { series_max: 10, samples_per_day_max: null });
-    expect(found.map(({ title, used, limit }) => [title, used, limit])).toEqual([
+    const limits = { series_max: 10, samples_per_day_max: null };
+    const usage = { tenant: "default", series: 7, storage_bytes: 3, days: [], limits };
+    expect(shares(usage, known).map(({ title, used, limit }) => [title, used, limit])).toEqual([
       ["Active series", 7, 10],
       ["Samples today", 5, null],
       ["Events today", 0, null],
       ["Bytes sent today", 9, null],
+      ["On disk", 3, null],
     ]);
   });
 });

@@ -4,6 +4,7 @@ import type {
   AuditPage,
   CreatedKey,
   NewKey,
+  NewTenant,
   NewUser,
   Reloaded,
   Setting,
@@ -69,9 +70,7 @@ export async function listTenants(signal?: AbortSignal): Promise<Tenant[]> {
 }
 
 /** Makes a tenant. */
-export function createTenant(
-  json: Pick<Tenant, "id" | "display_name" | "limits">,
-): Promise<Tenant> {
+export function createTenant(json: NewTenant): Promise<Tenant> {
   return ask({ path: "/v1/tenants", method: "POST", unscoped: true, json });
 }
 

@@ -1196,7 +1196,7 @@ export interface components {
             address?: string | null;
             at: string;
             /** @description More. */
-            detail: Record<string, never>;
+            detail: Record<string, unknown>;
             id: string;
             /** @description `done` or `refused`. */
             outcome: string;
@@ -1279,7 +1279,7 @@ export interface components {
             tenant: string;
         };
         /** @description What a key is allowed beside what its tenant is; what is left out is not limited. */
-        KeyLimitsShape: Record<string, never>;
+        KeyLimitsShape: Record<string, unknown>;
         /** @description A key to be made: with a role or with permissions. */
         KeyRequest: {
             all_tenants?: boolean;
@@ -1627,7 +1627,7 @@ export interface components {
             limits?: components["schemas"]["TenantLimitsShape"] | null;
         };
         /** @description What a tenant is allowed; what is left out is as the server's configuration says. */
-        TenantLimitsShape: Record<string, never>;
+        TenantLimitsShape: Record<string, unknown>;
         /** @description A tenant to be made. */
         TenantRequest: {
             /** @description What to call it; the identifier by default. */

@@ -60,118 +60,44 @@ export type Setting = Schemas["SettingInForce"];
 /** What reading the configuration again did. */
 export type Reloaded = Schemas["Reloaded"];
 
-/** Limits by name; null or nothing is the server's default. */
-export type Limits = Record<string, number | null>;
+/** Limits by name; what is left out is as the server's configuration says. */
+export type Limits = Schemas["TenantLimitsShape"];
 
 /** An API key, without the key. */
-export interface ApiKey {
-  id: string;
-  name: string;
-  tenant: string;
-  app: string | null;
-  permissions: string[];
-  all_tenants: boolean;
-  created_at: string;
-  created_by: string | null;
-  expires_at: string | null;
-  revoked_at: string | null;
-  last_used_at: string | null;
-  rotated_from: string | null;
-  limits: Limits;
-}
+export type ApiKey = Schemas["Key"];
 
 /** A new API key; the key itself is never told again. */
-export interface CreatedKey extends ApiKey {
-  key: string;
-}
+export type CreatedKey = Schemas["NewKeyAnswer"];
 
 /** What an API key shall be. */
-export interface NewKey {
-  name: string;
-  role?: string;
-  permissions?: string[];
-  app?: string;
-  expires_at?: string;
-  all_tenants?: boolean;
-  limits?: Limits;
-}
+export type NewKey = Schemas["KeyRequest"];
 
 /** A person who can log in. */
-export interface User {
-  id: string;
-  name: string;
-  display_name: string;
-  role: string;
-  tenant: string;
-  all_tenants: boolean;
-  disabled: boolean;
-  has_password: boolean;
-  oidc_issuer: string | null;
-  created_at: string;
-  last_login_at: string | null;
-}
+export type User = Schemas["User"];
 
 /** What a user shall be. */
-export interface NewUser {
-  name: string;
-  display_name: string;
-  role: string;
-  password: string;
-  all_tenants: boolean;
-}
+export type NewUser = Schemas["UserRequest"];
 
 /** What of a user changes. */
-export type UserChange = Partial<Pick<User, "display_name" | "role" | "disabled" | "all_tenants">>;
+export type UserChange = Schemas["UserChangeRequest"];
 
 /** A tenant: its data and people are apart from those of others. */
-export interface Tenant {
-  id: string;
-  display_name: string;
-  disabled: boolean;
-  created_at: string;
-  limits: Limits;
-}
+export type Tenant = Schemas["Tenant"];
+
+/** What a tenant shall be. */
+export type NewTenant = Schemas["TenantRequest"];
 
 /** What of a tenant changes. */
-export type TenantChange = Partial<Pick<Tenant, "display_name" | "disabled" | "limits">>;
+export type TenantChange = Schemas["TenantChangeRequest"];
 
-/** What was used on one day of UTC. */
-export interface UsageDay {
-  day: string;
-  samples: number;
-  events: number;
-  bytes: number;
-  queries: number;
-  samples_read: number;
-  refused: number;
-}
+/** What was used on one day of UTC, by kind; the schema cannot say that the day itself is text. */
+export type UsageDay = { day: string } & Record<string, number | string>;
 
 /** What a tenant used. */
-export interface Usage {
-  tenant: string;
-  series: number;
-  days: UsageDay[];
-  limits: Limits;
-}
+export type Usage = Omit<Schemas["Usage"], "days"> & { days: UsageDay[] };
 
 /** One action in the audit log. */
-export interface AuditEntry {
-  id: string;
-  at: string;
-  tenant: string;
-  actor: string;
-  actor_name: string;
-  action: string;
-  target: string;
-  outcome: string;
-  address: string | null;
-  request_id: string | null;
-  detail: unknown;
-}
+export type AuditEntry = Schemas["Entry"];
 
 /** A page of the audit log, the newest first. */
-export interface AuditPage {
-  entries: AuditEntry[];
-  /** Where the next page begins; null at the end. */
-  next: string | null;
-}
+export type AuditPage = Schemas["Entries"];

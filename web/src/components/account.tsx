@@ -104,6 +104,7 @@ export function Account(): React.JSX.Element {
             color={open?.exposed ? "orange" : "gray"}
             size="compact-sm"
             className="account"
+            data-open={open !== undefined}
             data-testid="account"
             aria-label={`Account: ${name}${foreign ? `, tenant ${tenant}` : ""}`}
             leftSection={open?.exposed ? <WarningIcon /> : <UserIcon />}
@@ -113,19 +114,17 @@ export function Account(): React.JSX.Element {
           </Button>
         </Menu.Target>
         <Menu.Dropdown>
-          <div className="account-about">
+          <Menu.Label className="account-about">
             <strong>{name}</strong>
             {open ? (
-              <p>{open.text}</p>
+              <span>{open.text}</span>
             ) : (
-              <dl>
-                <dt>Role</dt>
-                <dd>{caller?.role ?? kindName(caller?.kind ?? "")}</dd>
-                <dt>Tenant</dt>
-                <dd>{tenant}</dd>
-              </dl>
+              <>
+                <span>Role: {caller?.role ?? kindName(caller?.kind ?? "")}</span>
+                <span>Tenant: {tenant}</span>
+              </>
             )}
-          </div>
+          </Menu.Label>
           <Tenants />
           {caller?.kind === "user" && (
             <>

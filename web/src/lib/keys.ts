@@ -38,8 +38,8 @@ const EXPIRING_MS = 7 * 86_400_000;
 
 /** Returns whether a key can be used at a time. */
 export function keyState(key: Pick<ApiKey, "revoked_at" | "expires_at">, nowMs: number): KeyState {
-  if (key.revoked_at !== null) return "revoked";
-  if (key.expires_at === null) return "active";
+  if (typeof key.revoked_at === "string") return "revoked";
+  if (typeof key.expires_at !== "string") return "active";
   const left = Date.parse(key.expires_at) - nowMs;
   if (left <= 0) return "expired";
   return left <= EXPIRING_MS ? "expiring" : "active";

@@ -57,6 +57,12 @@ export function limitProblem(field: LimitField, text: string): string | undefine
   return undefined;
 }
 
+/** Returns a limit, or null where there is none. */
+export function limitOf(limits: Limits, key: string): number | null {
+  const value = limits[key];
+  return typeof value === "number" ? value : null;
+}
+
 /** The texts of a form of limits, by key. */
 export type LimitTexts = Record<string, string>;
 
@@ -64,8 +70,8 @@ export type LimitTexts = Record<string, string>;
 export function limitTexts(fields: LimitField[], limits: Limits): LimitTexts {
   return Object.fromEntries(
     fields.map(({ key }) => {
-      const value = limits[key];
-      return [key, value === null || value === undefined ? "" : String(value)];
+      const value = limitOf(limits, key);
+      return [key, value === null ? "" : String(value)];
     }),
   );
 }
@@ -82,5 +88,5 @@ export function limitsReady(fields: LimitField[], texts: LimitTexts): boolean {
 
 /** Returns how many limits are set. */
 export function limitCount(limits: Limits): number {
-  return Object.values(limits).filter((value) => value !== null && value !== undefined).length;
+  return Object.keys(limits).filter((key) => limitOf(limits, key) !== null).length;
 }

@@ -1,9 +1,10 @@
-import type { Limits, UsageDay } from "../api/types";
+import type { Usage, UsageDay } from "../api/types";
 import type { Unit } from "./format";
+import { limitOf } from "./limits";
 
 /** Something that is counted by day. */
 export interface UsageKind {
-  key: "samples" | "events" | "bytes" | "queries" | "samples_read" | "refused";
+  key: string;
   title: string;
   unit: Unit;
   /** The limit of the day, among the limits of tenants. */
@@ -14,7 +15,8 @@ export interface UsageKind {
 export const USAGE_KINDS: UsageKind[] = [
   { key: "samples", title: "Samples", unit: "short", limit: "samples_per_day_max" },
   { key: "events", title: "Events", unit: "short", limit: "events_per_day_max" },
-  { key: "bytes", title: "Bytes sent", unit: "bytes", limit: "bytes_per_day_max" },
+  { key: "bytes_in", title: "Bytes sent", unit: "bytes", limit: "bytes_per_day_max" },
+  { key: "requests", title: "Requests", unit: "short" },
   { key: "queries", title: "Queries", unit: "short" },
   { key: "samples_read", title: "Samples read by queries", unit: "short" },
   { key: "refused", title: "Requests refused", unit: "short" },
@@ -27,13 +29,18 @@ export function dayOf(ms: number): string {
   return new Date(ms).toISOString().slice(0, 10);
 }
 
-/** Returns every day up to today, the oldest first; days on which nothing was used are zero. */
+/** Returns how much of a kind was used on a day. */
+export function amountOf(day: UsageDay | undefined, kind: UsageKind): number {
+  const amount = day?.[kind.key];
+  return typeof amount === "number" ? amount : 0;
+}
+
+/** Returns every day up to today, the oldest first, those on which nothing was used as well. */
 export function everyDay(days: UsageDay[], count: number, nowMs: number): UsageDay[] {
   const known = new Map(days.map((day) => [day.day, day]));
   return Array.from({ length: count }, (_, index) => {
     const day = dayOf(nowMs - (count - 1 - index) * DAY_MS);
-    const nothing = { samples: 0, events: 0, bytes: 0, queries: 0, samples_read: 0, refused: 0 };
-    return { ...nothing, ...known.get(day), day };
+    return known.get(day) ?? { day };
   });
 }
 
@@ -48,16 +55,22 @@ export interface Share {
   title: string;
   unit: Unit;
   used: number;
-  /** Null where there is no limit. */
+  /** Null where the tenant has no limit of its own. */
   limit: number | null;
 }
 
-/** Returns what counts against the limits today. */
-export function shares(today: UsageDay | undefined, series: number, limits: Limits): Share[] {
+/** Returns what counts against the limits now and today, and how much is stored. */
+export function shares(usage: Usage, today: UsageDay | undefined): Share[] {
+  const { series, limits } = usage;
   const ofDay = USAGE_KINDS.filter((kind) => kind.limit !== undefined).map((kind): Share => {
-    const limit = limits[kind.limit ?? ""] ?? null;
-    return { title: `${kind.title} today`, unit: kind.unit, used: today?.[kind.key] ?? 0, limit };
+    const limit = limitOf(limits, kind.limit ?? "");
+    return { title: `${kind.title} today`, unit: kind.unit, used: amountOf(today, kind), limit };
   });
   const active = { title: "Active series", unit: "short" as const, used: series };
-  return [{ ...active, limit: limits.series_max ?? null }, ...ofDay];
+  const stored = { title: "On disk", unit: "bytes" as const, used: usage.storage_bytes };
+  return [
+    { ...active, limit: limitOf(limits, "series_max") },
+    ...ofDay,
+    { ...stored, limit: null },
+  ];
 }

@@ -6,6 +6,7 @@ import { serverNow } from "../../api/clock";
 import type { AuditEntry } from "../../api/types";
 import { ListState } from "../../components/list-state";
 import { navigate, useSearch } from "../../components/router";
+import { followLink } from "../../components/shell";
 import {
   type AuditFilter,
   auditParams,
@@ -16,9 +17,9 @@ import {
 import { formatDateTime, parseTime } from "../../lib/time";
 import { adminHref } from "../../lib/views";
 
-function show(filter: AuditFilter): void {
+function auditHref(filter: AuditFilter): string {
   const search = encodeAudit(filter);
-  navigate(search === "" ? adminHref("audit") : `${adminHref("audit")}?${search}`);
+  return search === "" ? adminHref("audit") : `${adminHref("audit")}?${search}`;
 }
 
 function timeProblem(text: string): string | undefined {
@@ -47,10 +48,10 @@ function Filter({ filter }: { filter: AuditFilter }): React.JSX.Element {
       aria-label="Filter"
       onSubmit={(event) => {
         event.preventDefault();
-        if (ready) show(draft);
+        if (ready) navigate(auditHref(draft));
       }}
     >
-      {field("actor", "Who", "anybody")}
+      {field("actor", "Who", "such as user 0195…")}
       {field("action", "Action", "such as key.create")}
       {field("since", "From", "such as now-1d")}
       {field("until", "To", "now")}
@@ -58,11 +59,7 @@ function Filter({ filter }: { filter: AuditFilter }): React.JSX.Element {
         Filter
       </Button>
       {encodeAudit(filter) !== "" && (
-        <Button
-          size="xs"
-          variant="default"
-          onClick={() => show({ actor: "", action: "", since: "", until: "" })}
-        >
+        <Button size="xs" variant="default" onClick={() => navigate(adminHref("audit"))}>
           Show everything
         </Button>
       )}
@@ -72,7 +69,7 @@ function Filter({ filter }: { filter: AuditFilter }): React.JSX.Element {
 
 function Row({ entry }: { entry: AuditEntry }): React.JSX.Element {
   const lines = detailLines(entry.detail);
-  if (entry.request_id !== null) lines.push(["request", entry.request_id]);
+  if (entry.request_id) lines.push(["request", entry.request_id]);
   return (
     <tr data-testid="audit-entry" data-action={entry.action}>
       <td className="nowrap">
@@ -80,9 +77,14 @@ function Row({ entry }: { entry: AuditEntry }): React.JSX.Element {
       </td>
       <td>
         {entry.actor_name || entry.actor}
-        {entry.actor_name !== "" && entry.actor_name !== entry.actor && (
-          <span className="cell-note mono">{entry.actor}</span>
-        )}
+        <a
+          className="cell-note mono"
+          href={auditHref({ actor: entry.actor, action: "", since: "", until: "" })}
+          title="Only what they did"
+          onClick={followLink}
+        >
+          {entry.actor}
+        </a>
       </td>
       <td>
         <span className="mono">{entry.action}</span>
@@ -119,7 +121,7 @@ export function Audit(): React.JSX.Element {
     queryKey: ["audit", encodeAudit(filter)],
     queryFn: ({ pageParam, signal }) => audit(auditParams(filter, pageParam, serverNow()), signal),
     initialPageParam: null as string | null,
-    getNextPageParam: (page) => page.next,
+    getNextPageParam: (page) => page.next ?? null,
   });
   const entries = pages.data?.pages.flatMap((page) => page.entries) ?? [];
   return (

@@ -187,12 +187,12 @@ function Row({ apiKey: key, onOpen }: RowProps): React.JSX.Element {
       <td>
         {permissionsName(key.permissions)}
         {key.all_tenants && <span className="cell-note">all tenants</span>}
-        {key.app !== null && <span className="cell-note">application {key.app}</span>}
+        {key.app && <span className="cell-note">application {key.app}</span>}
         {limits > 0 && <span className="cell-note">own limits: {limits}</span>}
       </td>
       <td>
         <When at={key.created_at} none="unknown" />
-        {key.created_by !== null && <span className="cell-note">{key.created_by}</span>}
+        {key.created_by !== "" && <span className="cell-note mono">{key.created_by}</span>}
       </td>
       <td>
         <When at={key.last_used_at} none="never" />
@@ -206,6 +206,7 @@ function Row({ apiKey: key, onOpen }: RowProps): React.JSX.Element {
             <When at={key.expires_at} none="never ends" />
           )}
         </span>
+        {key.replaced_by && <span className="cell-note">replaced</span>}
       </td>
       <td className="actions">
         {usable && (

@@ -10,7 +10,7 @@ import { ListState } from "../../components/list-state";
 import { Outcome } from "../../components/outcome";
 import { When } from "../../components/when";
 import { formatNumber } from "../../lib/format";
-import { limitsOf, limitsReady, limitTexts, TENANT_LIMITS } from "../../lib/limits";
+import { limitOf, limitsOf, limitsReady, limitTexts, TENANT_LIMITS } from "../../lib/limits";
 
 /** What the server takes as the name of a tenant. */
 const TENANT_ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
@@ -31,7 +31,9 @@ function TenantForm({ tenant, onCancel, onDone }: FormProps): React.JSX.Element 
   const problem = valid || id === "" ? undefined : "letters, digits, _ . and -, at most 64";
 
   const submit = async (): Promise<void> => {
-    const common = { display_name: displayName.trim(), limits: limitsOf(TENANT_LIMITS, texts) };
+    const shownName = displayName.trim();
+    const named = shownName === "" ? {} : { display_name: shownName };
+    const common = { ...named, limits: limitsOf(TENANT_LIMITS, texts) };
     if (tenant) await updateTenant(tenant.id, { ...common, disabled });
     else await createTenant({ ...common, id });
     onDone(tenant ? `${tenant.id} was changed.` : `${id} was created.`);
@@ -85,10 +87,8 @@ function TenantForm({ tenant, onCancel, onDone }: FormProps): React.JSX.Element 
 
 function limitList(tenant: Tenant): string {
   const set = TENANT_LIMITS.flatMap(({ key, label }) => {
-    const value = tenant.limits[key];
-    return value === null || value === undefined
-      ? []
-      : [`${label.toLowerCase()} ${formatNumber(value, "short")}`];
+    const value = limitOf(tenant.limits, key);
+    return value === null ? [] : [`${label.toLowerCase()} ${formatNumber(value, "short")}`];
   });
   return set.join(", ");
 }
@@ -139,7 +139,7 @@ export function Tenants(): React.JSX.Element {
                 <tr key={tenant.id} data-testid="tenant">
                   <th scope="row">
                     {tenant.id}
-                    {tenant.display_name !== "" && (
+                    {tenant.display_name !== tenant.id && (
                       <span className="cell-note">{tenant.display_name}</span>
                     )}
                   </th>

@@ -12,7 +12,9 @@ import { useTheme } from "../../components/use-theme";
 import { mutedColor, seriesColor } from "../../lib/colors";
 import { formatCount, formatNumber } from "../../lib/format";
 import { lastValue } from "../../lib/frame";
+import { limitOf } from "../../lib/limits";
 import {
+  amountOf,
   daySeconds,
   everyDay,
   type Share,
@@ -36,10 +38,10 @@ interface DaysChartProps {
 
 function DaysChart({ kind, days, limits }: DaysChartProps): React.JSX.Element {
   const theme = useTheme();
-  const limit = kind.limit === undefined ? null : (limits[kind.limit] ?? null);
+  const limit = kind.limit === undefined ? null : limitOf(limits, kind.limit);
   const times = useMemo(() => days.map((day) => daySeconds(day.day)), [days]);
   const lines = useMemo((): Line[] => {
-    const used = days.map((day) => day[kind.key]);
+    const used = days.map((day) => amountOf(day, kind));
     const lines = [{ key: "used", name: "used", color: seriesColor(0, theme), values: used }];
     if (limit !== null) {
       const flat = days.map(() => limit);
@@ -47,7 +49,7 @@ function DaysChart({ kind, days, limits }: DaysChartProps): React.JSX.Element {
     }
     return lines;
   }, [days, kind, limit, theme]);
-  const unused = days.every((day) => day[kind.key] === 0);
+  const unused = days.every((day) => amountOf(day, kind) === 0);
   const look: ChartLook = {
     theme,
     unit: kind.unit,
@@ -87,7 +89,7 @@ function ShareTile({ share }: { share: Share }): React.JSX.Element {
       <div className="stat-value">
         {formatNumber(share.used, share.unit)}
         <small className="subtle">
-          {share.limit === null ? " no limit" : ` of ${formatNumber(share.limit, share.unit)}`}
+          {share.limit === null ? "" : ` of ${formatNumber(share.limit, share.unit)}`}
         </small>
       </div>
       {part === undefined ? (
@@ -129,10 +131,11 @@ export function UsageOfTenant(): React.JSX.Element {
       </div>
       <ListState query={found} count={days.length} empty="Nothing was used.">
         <div className="stats shares">
-          {shares(days.at(-1), found.data?.series ?? 0, limits).map((share) => (
+          {(found.data ? shares(found.data, days.at(-1)) : []).map((share) => (
             <ShareTile key={share.title} share={share} />
           ))}
         </div>
+        <h2 className="visually-hidden">By day</h2>
         <div className="grid">
           {USAGE_KINDS.map((kind) => (
             <DaysChart key={kind.key} kind={kind} days={days} limits={limits} />
@@ -158,7 +161,7 @@ export function UsageOfTenant(): React.JSX.Element {
                     <th scope="row">{day.day}</th>
                     {USAGE_KINDS.map((kind) => (
                       <td key={kind.key} className="number">
-                        {formatCount(day[kind.key])}
+                        {formatCount(amountOf(day, kind))}
                       </td>
                     ))}
                   </tr>

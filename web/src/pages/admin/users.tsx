@@ -52,7 +52,9 @@ function UserForm({ user, onCancel, onDone }: FormProps & { user?: User }): Reac
   const ready = user !== undefined || (name.trim() !== "" && !passwordProblem(password));
 
   const submit = async (): Promise<void> => {
-    const common = { display_name: displayName.trim(), role, all_tenants: everywhere };
+    const shownName = displayName.trim();
+    const named = shownName === "" ? {} : { display_name: shownName };
+    const common = { ...named, role, all_tenants: everywhere };
     if (user) {
       // What only administrators of all tenants may say is left out where it stays as it is.
       const { all_tenants, ...rest } = common;
@@ -174,7 +176,7 @@ function Row({ user, onOpen }: { user: User; onOpen: (window: Window) => void })
       </td>
       <td>
         {user.has_password && <span className="cell-note">password</span>}
-        {user.oidc_issuer !== null && <span className="cell-note">{user.oidc_issuer}</span>}
+        {user.oidc_issuer && <span className="cell-note">{user.oidc_issuer}</span>}
       </td>
       <td>
         <When at={user.last_login_at} none="never" />

@@ -1,0 +1,168 @@
+// Administers a running server that needs a login, with a real browser: npm run e2e:admin.
+//   ADMIN_KEY  the key of an administrator of all tenants
+//   BASE_URL, ARTEFACTS, CHROMIUM  as in page.mjs
+import { BASE_URL, browse, check, drawn, fits, picture, shown, WAIT_MS } from "./browser.mjs";
+
+const USER = "ada";
+const PASSWORD = "correct horse battery";
+const KEY_NAME = "browser test";
+const PARTS = ["keys", "users", "tenants", "usage", "audit", "configuration", "health"];
+
+let secret = "";
+
+async function withKey(key, path, json) {
+  const headers = { "X-API-Key": key, "Content-Type": "application/json" };
+  const options = json ? { method: "POST", headers, body: JSON.stringify(json) } : { headers };
+  return fetch(`${BASE_URL}${path}`, options);
+}
+
+async function addUser() {
+  const answer = await withKey(process.env.ADMIN_KEY ?? "", "/v1/users", {
+    name: USER,
+    display_name: "Ada",
+    role: "admin",
+    password: PASSWORD,
+    all_tenants: true,
+  });
+  check(answer.status === 201, `the API makes a user: ${answer.status}`);
+}
+
+async function logIn(page) {
+  await page.goto(`${BASE_URL}/admin/audit?action=key.create`);
+  await page.getByLabel("Name").fill(USER, { timeout: WAIT_MS });
+  check(page.url().endsWith("/admin/audit?action=key.create"), "the login keeps the address");
+  await picture(page, "login-light");
+  await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+  await page.getByRole("button", { name: "Log in", exact: true }).click();
+  await page.getByRole("heading", { name: "Audit log" }).waitFor({ timeout: WAIT_MS });
+  check(page.url().endsWith("/admin/audit?action=key.create"), "the login leads to the address");
+}
+
+async function createKey(page) {
+  await page.getByTestId("admin-keys").click();
+  await page.getByRole("button", { name: "New key" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Name").fill(KEY_NAME, { timeout: WAIT_MS });
+  await dialog.getByLabel("Allowed").selectOption("viewer");
+  await dialog.getByRole("button", { name: "Create the key" }).click();
+  secret = await page.getByTestId("secret").inputValue({ timeout: WAIT_MS });
+  check(/^[0-9a-f]{64}$/.test(secret), "the new key is shown");
+  await picture(page, "admin-key-created");
+  const answer = await withKey(secret, "/api/v1/labels");
+  check(answer.status === 200, `the new key is accepted: ${answer.status}`);
+  await page.keyboard.press("Escape");
+  check(await page.getByTestId("secret").isVisible(), "the new key stays until it is stored");
+  await page.getByRole("button", { name: "I have stored it" }).click();
+  await page.getByTestId("key").filter({ hasText: KEY_NAME }).waitFor({ timeout: WAIT_MS });
+  const html = await page.content();
+  check(!html.includes(secret), "the list does not contain the key");
+}
+
+async function revokeKey(page) {
+  await page.getByRole("button", { name: `Revoke ${KEY_NAME}` }).click();
+  await page.getByRole("button", { name: "Revoke the key" }).click();
+  await page.getByTestId("outcome").filter({ hasText: "revoked" }).waitFor({ timeout: WAIT_MS });
+  await page.getByTestId("key").filter({ hasText: KEY_NAME }).waitFor({ state: "detached" });
+  const answer = await withKey(secret, "/api/v1/labels");
+  check(answer.status === 401, `the revoked key is refused: ${answer.status}`);
+  await page.getByLabel("Show revoked keys").check();
+  const revoked = page.locator('[data-testid="key"][data-state="revoked"]');
+  await revoked.filter({ hasText: KEY_NAME }).waitFor({ timeout: WAIT_MS });
+  check(true, "the revoked key is listed where asked for");
+}
+
+async function readAudit(page) {
+  await page.getByTestId("admin-audit").click();
+  for (const action of ["key.create", "key.revoke"]) {
+    const entry = page.locator(`[data-testid="audit-entry"][data-action="${action}"]`);
+    await entry.filter({ hasText: USER }).first().waitFor({ timeout: WAIT_MS });
+    check(true, `the audit log has ${action}`);
+  }
+  await page.getByLabel("Action").fill("key.revoke");
+  await page.getByRole("button", { name: "Filter" }).click();
+  await page.waitForFunction(
+    () => document.querySelectorAll('[data-testid="audit-entry"]').length === 1,
+    undefined,
+    { timeout: WAIT_MS },
+  );
+  check(page.url().endsWith("?action=key.revoke"), "the address holds the filter");
+}
+
+async function lookAround(page) {
+  for (const part of PARTS) {
+    await page.getByTestId(`admin-${part}`).click();
+    await page.locator(".admin-part .empty", { hasText: "Loading" }).waitFor({ state: "detached" });
+    await picture(page, `admin-${part}-light`);
+    check((await page.getByRole("alert").count()) === 0, `${part} is shown without an error`);
+  }
+  await shown(page, "health-check");
+  await page.getByTestId("admin-configuration").click();
+  await shown(page, "setting");
+  const key = page.getByTestId("setting").filter({ hasText: "auth.bootstrap_admin_key" });
+  check((await key.first().innerText()).includes("hidden"), "secrets are hidden");
+  check(!(await page.content()).includes(process.env.ADMIN_KEY ?? "-"), "no secret is in the page");
+}
+
+async function changeTenant(page) {
+  await page.getByTestId("admin-tenants").click();
+  await page.getByRole("button", { name: "New tenant" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Identifier").fill("team-a", { timeout: WAIT_MS });
+  await dialog.getByLabel("Active series").fill("10k");
+  await dialog.getByRole("button", { name: "Create the tenant" }).click();
+  await page.getByTestId("tenant").filter({ hasText: "active series 10k" }).waitFor();
+  check(true, "a tenant with a limit is made");
+  await page.getByTestId("account").click();
+  await page.getByRole("menuitem", { name: "team-a" }).click();
+  await page.getByTestId("admin-keys").click();
+  await page.getByText("Tenant team-a").waitFor({ timeout: WAIT_MS });
+  await page.getByText("No keys yet").waitFor({ timeout: WAIT_MS });
+  check(true, "the other tenant has keys of its own");
+  await page.getByTestId("account").click();
+  await page.getByRole("menuitem", { name: "default" }).click();
+  await page.getByText("Tenant default").waitFor({ timeout: WAIT_MS });
+}
+
+async function server(page) {
+  await page.getByTestId("nav-server").click();
+  await drawn(page, 'section[aria-label="Samples taken in, by tenant"] [data-testid="chart"]');
+  check(true, "the charts of the server itself are drawn");
+  await picture(page, "server-light");
+}
+
+async function darkAndSmall(page) {
+  await page.emulateMedia({ colorScheme: "dark" });
+  await page.getByTestId("nav-admin").click();
+  await page.getByTestId("admin-audit").click();
+  await shown(page, "audit-entry");
+  await picture(page, "admin-audit-dark");
+  await page.setViewportSize({ width: 390, height: 844 });
+  for (const part of PARTS) {
+    await page.getByTestId(`admin-${part}`).click();
+    await fits(page, part);
+    await picture(page, `admin-${part}-small`);
+  }
+}
+
+async function logOut(page) {
+  await page.getByTestId("account").click();
+  await page.getByTestId("log-out").click();
+  await page.getByLabel("Name").waitFor({ timeout: WAIT_MS });
+  await page.reload();
+  await page.getByLabel("Name").waitFor({ timeout: WAIT_MS });
+  check((await page.getByTestId("account").count()) === 0, "nobody is logged in any more");
+  await picture(page, "login-small-dark");
+}
+
+await browse([
+  addUser,
+  logIn,
+  createKey,
+  revokeKey,
+  readAudit,
+  lookAround,
+  changeTenant,
+  server,
+  darkAndSmall,
+  logOut,
+]);
