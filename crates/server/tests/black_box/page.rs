@@ -7,8 +7,25 @@ use std::process::Command;
 use crate::peers::{announce, is_installed};
 use crate::program::TinyObs;
 
+/// The key of the first administrator.
+const ADMIN_KEY: &str = "5e1f0c7a9b3d48e6a2f47c81d0b95e36f1a84c2d7093be65d8f1427a0c6e93b5";
+
 #[test]
 fn a_browser_sees_live_charts_types_a_query_and_switches_the_theme() {
+    browse("e2e", &[]);
+}
+
+#[test]
+fn an_administrator_logs_in_makes_a_key_revokes_it_and_sees_the_audit_log() {
+    let secrets = tempfile::tempdir().expect("a folder");
+    let file = secrets.path().join("key");
+    std::fs::write(&file, ADMIN_KEY).expect("write the key");
+    let key = format!("auth.bootstrap_admin_key_file={}", file.display());
+    browse("e2e:admin", &["--set", "auth.mode=keys", "--set", &key]);
+}
+
+/// Runs a script of the page against a server that was started with `arguments`.
+fn browse(script: &str, arguments: &[&str]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let web = root.join("web");
     if !is_installed("chromium") || !web.join("dist/index.html").is_file() {
@@ -20,12 +37,13 @@ fn a_browser_sees_live_charts_types_a_query_and_switches_the_theme() {
     let artefacts: PathBuf = root.join("artefacts");
     std::fs::create_dir_all(&artefacts).expect("a folder for the pictures");
     let data = tempfile::tempdir().expect("a folder");
-    let server = TinyObs::start(data.path(), &[]);
+    let server = TinyObs::start(data.path(), arguments);
     let run = Command::new("npm")
-        .args(["run", "--silent", "e2e"])
+        .args(["run", "--silent", script])
         .current_dir(&web)
         .env("BASE_URL", &server.url)
         .env("ARTEFACTS", &artefacts)
+        .env("ADMIN_KEY", ADMIN_KEY)
         .output()
         .expect("run npm");
     let (output, errors) =
