@@ -52,7 +52,8 @@ fn float_millis(seconds: f64) -> Option<i64> {
 }
 
 /// Returns the RFC 3339 text of a time; times beyond the years -9999 to 9999 as the nearest of them.
-pub(crate) fn format_rfc3339(time: Timestamp) -> String {
+#[must_use]
+pub fn format_rfc3339(time: Timestamp) -> String {
     let millis = time.as_millis();
     let nearest = if millis < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
     jiff::Timestamp::from_millisecond(millis).unwrap_or(nearest).to_string()

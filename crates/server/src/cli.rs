@@ -2,8 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use access::{Permission, Role};
 use clap::{Args, Parser, Subcommand};
+use model::TenantId;
 
 use crate::Failure;
 use crate::config::{Environment, Layers, Setting};
@@ -25,6 +28,16 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Evaluate a PromQL expression on a running server.
     Query(QueryArgs),
+    /// Manage API keys, on the machine of the state database, whether a server runs or not.
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
+    /// Manage the people who log in, on the machine of the state database, whether a server runs or not.
+    Users {
+        #[command(subcommand)]
+        command: UsersCommand,
+    },
     /// Check a file without running anything.
     Check {
         #[command(subcommand)]
@@ -32,6 +45,28 @@ pub(crate) enum Command {
     },
     /// Read everything below a data folder and report damage. No server may be using it.
     Verify(VerifyArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Make a key and print it, this once, on standard output.
+    Create(CreateKeyArgs),
+    /// List keys.
+    List(ListKeysArgs),
+    /// Replace a key: print a new one with the same rights; the old one lives on for a while.
+    Rotate(RotateKeyArgs),
+    /// End a key. A running server knows within a second.
+    Revoke(RevokeKeyArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UsersCommand {
+    /// Add a person; the password is read from standard input or a file.
+    Create(CreateUserArgs),
+    /// List people.
+    List(ListUsersArgs),
+    /// Give a person another password and end their sessions.
+    SetPassword(SetPasswordArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -85,9 +120,138 @@ pub(crate) struct QueryArgs {
     /// Resolution of a range query, such as 15s.
     #[arg(long, value_name = "DURATION", requires = "start")]
     pub(crate) step: Option<String>,
+    /// File with the API key; the key may also be in TINYOBS_KEY.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Tenant to ask, for those who may act in every tenant; default: that of the key.
+    #[arg(long, value_name = "TENANT", value_parser = tenant)]
+    pub(crate) tenant: Option<TenantId>,
     /// Print the server's JSON answer as it is.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateKeyArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// What people call it.
+    #[arg(long)]
+    pub(crate) name: String,
+    /// What it allows: admin, editor, viewer, ingest or agent.
+    #[arg(long, required_unless_present = "scopes")]
+    pub(crate) role: Option<Role>,
+    /// What else it allows, such as metrics:write. Repeatable.
+    #[arg(long = "scope", value_name = "SCOPE")]
+    pub(crate) scopes: Vec<Permission>,
+    /// Whose data it reads and writes.
+    #[arg(long, value_parser = tenant, default_value_t = TenantId::default_tenant())]
+    pub(crate) tenant: TenantId,
+    /// The application that events must belong to; default: any.
+    #[arg(long)]
+    pub(crate) app: Option<String>,
+    /// How long it holds, such as 90d; default: until it is revoked.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) expires: Option<Duration>,
+    /// Let it act in every tenant, and with the role admin manage the server.
+    #[arg(long)]
+    pub(crate) all_tenants: bool,
+    /// Print the key with all that is known about it as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListKeysArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Those of one tenant; default: of all.
+    #[arg(long, value_parser = tenant)]
+    pub(crate) tenant: Option<TenantId>,
+    /// Those that have ended, too.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Print all that is known as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RotateKeyArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// The key's identifier, as `keys list` shows it.
+    pub(crate) id: String,
+    /// How long the old key lives on, at most 30d.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "24h")]
+    pub(crate) overlap: Duration,
+    /// Print the new key with all that is known about it as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RevokeKeyArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// The key's identifier, as `keys list` shows it.
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateUserArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// The name to log in with.
+    #[arg(long)]
+    pub(crate) name: String,
+    /// What to call them.
+    #[arg(long, default_value = "")]
+    pub(crate) display_name: String,
+    /// What they may do: admin, editor or viewer.
+    #[arg(long)]
+    pub(crate) role: Role,
+    /// The tenant whose data they see.
+    #[arg(long, value_parser = tenant, default_value_t = TenantId::default_tenant())]
+    pub(crate) tenant: TenantId,
+    /// Let them act in every tenant, and with the role admin manage the server.
+    #[arg(long)]
+    pub(crate) all_tenants: bool,
+    /// File whose first line is the password; default: standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListUsersArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Those of one tenant; default: of all.
+    #[arg(long, value_parser = tenant)]
+    pub(crate) tenant: Option<TenantId>,
+    /// Print all that is known as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SetPasswordArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// The name that the person logs in with.
+    pub(crate) name: String,
+    /// File whose first line is the password; default: standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+fn tenant(text: &str) -> Result<TenantId, String> {
+    TenantId::new(text).map_err(|error| error.to_string())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let millis = model::parse_duration_ms(text).ok_or("must be a duration such as 24h or 90d")?;
+    Ok(Duration::from_millis(millis))
 }
 
 #[derive(Debug, Args)]

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::tenants::TenantStores;
 
 /// The database's file within the data folder.
-const STATE_FILE: &str = "state.sqlite";
+pub(crate) const STATE_FILE: &str = "state.sqlite";
 /// How often stores are compared with the tenants that there are.
 const TENANTS_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -28,9 +28,34 @@ pub(crate) async fn open(
     config: &Config,
     (fs, clock, rng): (&dyn Fs, Arc<dyn Clock>, Arc<dyn Rng>),
 ) -> anyhow::Result<Arc<Access>> {
-    let database = Database::open(state_url(config), fs, Arc::clone(&clock))
-        .await
-        .context("open the state database")?;
+    let database = open_database(config, fs, Arc::clone(&clock)).await?;
+    open_access(config, database, clock, rng).await
+}
+
+/// Opens the state database.
+///
+/// # Errors
+///
+/// It cannot be opened, or is newer than the program.
+pub(crate) async fn open_database(
+    config: &Config,
+    fs: &dyn Fs,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Database> {
+    Database::open(state_url(config), fs, clock).await.context("open the state database")
+}
+
+/// Reads who may come in.
+///
+/// # Errors
+///
+/// The database fails, or the bootstrap key is one that everybody knows.
+pub(crate) async fn open_access(
+    config: &Config,
+    database: Database,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+) -> anyhow::Result<Arc<Access>> {
     let settings = AccessSettings {
         bootstrap_key: config.auth.bootstrap_admin_key.clone(),
         session_max: Duration::from_millis(config.auth.session_max_ms),

@@ -7,6 +7,7 @@ mod check;
 mod cli;
 mod config;
 mod identity;
+mod keys;
 mod logging;
 mod observe;
 mod profiles;
@@ -14,10 +15,12 @@ mod query;
 mod reload;
 mod serve;
 mod shutdown;
+mod state_command;
 mod telemetry;
 mod tenants;
 mod threads;
 mod traces;
+mod users;
 mod verify;
 mod wiring;
 
@@ -62,6 +65,8 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Query(args) => query::run(args),
+        Command::Keys { command } => keys::run(command),
+        Command::Users { command } => users::run(command),
         Command::Check { what } => check::run(what),
         Command::Verify(args) => verify::run(args),
     };

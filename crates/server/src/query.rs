@@ -1,14 +1,22 @@
 //! `tinyobs query`: a client of the HTTP API.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use model::TenantId;
 use platform::{HttpClient as _, HttpRequest, SystemHttpClient};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use crate::Failure;
-use crate::cli::QueryArgs;
+use crate::cli::{QueryArgs, environment};
+use crate::state_command::read_secret;
+
+/// The environment variable with the API key. It cannot be a flag: everybody on the machine sees those.
+pub(crate) const KEY_VARIABLE: &str = "TINYOBS_KEY";
 
 /// The longest that an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -35,6 +43,8 @@ pub(crate) fn run(args: QueryArgs) -> Result<(), Failure> {
 }
 
 fn ask(args: QueryArgs) -> Result<Vec<u8>, Failure> {
+    let key = key(args.key_file.as_deref())?;
+    let headers = headers(key.as_ref(), args.tenant.as_ref())?;
     let server = args.server.trim_end_matches('/');
     let path = if args.start.is_some() { "query_range" } else { "query" };
     let parameters = [
@@ -47,9 +57,6 @@ fn ask(args: QueryArgs) -> Result<Vec<u8>, Failure> {
     let given: Vec<(&str, String)> =
         parameters.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     let form = serde_urlencoded::to_string(given).context("encode the query")?;
-    let mut headers = http::HeaderMap::new();
-    let content_type = http::HeaderValue::from_static("application/x-www-form-urlencoded");
-    headers.insert(http::header::CONTENT_TYPE, content_type);
     let request = HttpRequest {
         method: http::Method::POST,
         url: format!("{server}/api/v1/{path}"),
@@ -75,6 +82,32 @@ fn ask(args: QueryArgs) -> Result<Vec<u8>, Failure> {
     } else {
         Err(Failure::Operation(error))
     }
+}
+
+/// Returns the key from its file, or else from the environment.
+fn key(file: Option<&Path>) -> Result<Option<SecretString>, Failure> {
+    if file.is_some() {
+        return read_secret("key", file).map(Some);
+    }
+    let mut variables = environment().into_iter();
+    let found = variables.find(|(name, value)| name == KEY_VARIABLE && !value.is_empty());
+    Ok(found.map(|(_, value)| value.into()))
+}
+
+fn headers(key: Option<&SecretString>, tenant: Option<&TenantId>) -> Result<HeaderMap, Failure> {
+    let content_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+    let mut headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]);
+    if let Some(key) = key {
+        let unusable = |_| Failure::Usage(anyhow!("the key has characters that no key has"));
+        let mut value = HeaderValue::from_str(key.expose_secret()).map_err(unusable)?;
+        value.set_sensitive(true);
+        headers.insert(HeaderName::from_static("x-api-key"), value);
+    }
+    if let Some(tenant) = tenant {
+        let value = HeaderValue::from_str(tenant.as_str()).context("name the tenant")?;
+        headers.insert(HeaderName::from_static("x-scope-orgid"), value);
+    }
+    Ok(headers)
 }
 
 fn warnings(answer: &Value) -> impl Iterator<Item = String> {

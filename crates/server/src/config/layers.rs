@@ -30,8 +30,8 @@ const ALIASES: [(&str, &str); 3] = [
     ("TINYOBS_MAX_MEMORY_MB", "metrics.head_bytes_max"),
 ];
 
-/// Variables with our prefix that other programs read.
-const NOT_OURS: [&str; 1] = ["TINYOBS_ENDPOINT"];
+/// Variables with our prefix that are no settings: other programs and `tinyobs query` read them.
+const NOT_OURS: [&str; 2] = ["TINYOBS_ENDPOINT", crate::query::KEY_VARIABLE];
 
 /// The process's environment, as far as it is passed in.
 pub(crate) type Environment = Vec<(String, String)>;

@@ -3,6 +3,7 @@
 //! What a test needs from outside (Debian's Prometheus, a browser) is started on free ports of 127.0.0.1;
 //! where it is not installed, the test says so in one line.
 
+mod access;
 mod command_line;
 mod crash;
 mod load;

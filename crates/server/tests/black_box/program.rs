@@ -155,10 +155,19 @@ pub(crate) fn try_request(
 }
 
 /// Asks again and again until there is an answer.
-pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    wait_at_most(PATIENCE, what, ask)
+}
+
+/// Asks again and again until there is an answer, for as long as that may take.
+pub(crate) fn wait_at_most<T>(
+    limit: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> Option<T>,
+) -> T {
     let clock: Arc<SystemClock> = SystemClock::new();
     let runtime = runtime();
-    while clock.monotonic() < PATIENCE {
+    while clock.monotonic() < limit {
         if let Some(answer) = ask() {
             return answer;
         }
