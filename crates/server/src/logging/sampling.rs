@@ -149,14 +149,14 @@ impl Sampler {
         window.lines <= lines_max
     }
 
-    /// Returns what was suppressed in intervals that are over, and begins them anew.
-    fn ended(&self) -> Vec<Suppressed> {
-        let Sampling { lines_max, interval } = self.sampling;
+    /// Returns what was suppressed in intervals that began at least `age` ago, and begins them anew.
+    fn ended(&self, age: Duration) -> Vec<Suppressed> {
+        let lines_max = self.sampling.lines_max;
         let now = self.clock.monotonic();
         let mut windows = self.windows.lock();
-        let over = windows.values_mut().filter(|window| {
-            window.lines > lines_max && now.saturating_sub(window.began) >= interval
-        });
+        let over = windows
+            .values_mut()
+            .filter(|window| window.lines > lines_max && now.saturating_sub(window.began) >= age);
         let mut ended: Vec<Suppressed> = over
             .map(|window| {
                 let lines = std::mem::take(&mut window.lines);
@@ -186,7 +186,8 @@ pub(crate) async fn summarize(sampler: Arc<Sampler>, mut stopped: watch::Receive
             _ = stopped.wait_for(|stopped| *stopped) => true,
             () = sampler.clock.sleep_until(again) => false,
         };
-        for Suppressed { target, message, suppressed, lines } in sampler.ended() {
+        let age = if stops { Duration::ZERO } else { sampler.sampling.interval };
+        for Suppressed { target, message, suppressed, lines } in sampler.ended(age) {
             tracing::info!(
                 target: SUMMARY_TARGET,
                 module = target,

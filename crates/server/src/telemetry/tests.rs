@@ -1,5 +1,7 @@
 //! The registry over real parts.
 
+mod deployed;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -42,6 +44,7 @@ fn telemetry() -> Arc<Telemetry> {
             Box::new(StoresCollector::new(Arc::clone(&clock), stores)),
             Box::new(RequestsCollector::new(Arc::default(), Arc::default(), Arc::clone(&clock))),
             Box::new(UsageCollector::new(meters, LimitsInForce::default(), Arc::clone(&clock))),
+            Box::new(TracesCollector::new(Arc::default())),
             Box::new(LogCollector::new(Arc::new(Sampler::new(sampling, clock)))),
         ],
     )
