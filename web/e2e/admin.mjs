@@ -109,6 +109,7 @@ async function changeTenant(page) {
   const dialog = page.getByRole("dialog");
   await dialog.getByLabel("Identifier").fill("team-a", { timeout: WAIT_MS });
   await dialog.getByLabel("Active series").fill("10k");
+  await picture(page, "admin-tenant-new");
   await dialog.getByRole("button", { name: "Create the tenant" }).click();
   await page.getByTestId("tenant").filter({ hasText: "active series 10k" }).waitFor();
   check(true, "a tenant with a limit is made");
@@ -144,6 +145,26 @@ async function darkAndSmall(page) {
   }
 }
 
+async function endSession(page, problems) {
+  await page.setViewportSize({ width: 1280, height: 900 });
+  await page.getByTestId("admin-users").click();
+  await shown(page, "user");
+  check(problems.length === 0, "nothing was refused so far");
+  await page.context().clearCookies();
+  await page.getByTestId("admin-audit").click();
+  await page.getByText("Your session has ended").waitFor({ timeout: WAIT_MS });
+  check(page.url().endsWith("/admin/audit"), "the end of the session keeps the address");
+  await page.getByLabel("Name").fill(USER);
+  await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+  await page.getByRole("button", { name: "Log in", exact: true }).click();
+  await shown(page, "audit-entry");
+  check(true, "another login goes on at the address");
+  // The browser itself reports what was refused for want of a session.
+  const refused = problems.filter((problem) => problem.includes("status of 401"));
+  check(refused.length === problems.length, "only the want of a session was refused");
+  problems.length = 0;
+}
+
 async function logOut(page) {
   await page.getByTestId("account").click();
   await page.getByTestId("log-out").click();
@@ -151,7 +172,7 @@ async function logOut(page) {
   await page.reload();
   await page.getByLabel("Name").waitFor({ timeout: WAIT_MS });
   check((await page.getByTestId("account").count()) === 0, "nobody is logged in any more");
-  await picture(page, "login-small-dark");
+  await picture(page, "login-dark");
 }
 
 await browse([
@@ -164,5 +185,6 @@ await browse([
   changeTenant,
   server,
   darkAndSmall,
+  endSession,
   logOut,
 ]);

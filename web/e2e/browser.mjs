@@ -103,7 +103,7 @@ export async function browse(steps) {
   const page = context.pages()[0] ?? (await context.newPage());
   const problems = watch(page);
   try {
-    for (const step of steps) await step(page);
+    for (const step of steps) await step(page, problems);
     check(problems.length === 0, "no request left the host, no error and no policy violation");
   } catch (error) {
     for (const problem of problems) console.error(problem);

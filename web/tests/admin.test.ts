@@ -4,6 +4,8 @@ import type { Setting } from "../src/api/types";
 import { auditParams, decodeAudit, detailLines, encodeAudit } from "../src/lib/audit";
 import { expiresAt, keyState, PERMISSIONS, permissionsName } from "../src/lib/keys";
 import {
+  defaultLimit,
+  defaultText,
   limitCount,
   limitProblem,
   limitsOf,
@@ -64,6 +66,26 @@ describe("limits", () => {
   });
 });
 
+test.each([
+  ["tenant", "requests_per_second", "default: 100", 100],
+  ["tenant", "queries_concurrent_max", "default: no limit", null],
+  ["tenant", "series_max", "default: 1000", 1_000],
+  ["tenant", "events_per_second", "server's default", null],
+  ["key", "requests_per_second", "default: no limit", 100],
+] as const)("an empty limit of a %s, %s, says %s", (scope, key, text, limit) => {
+  const values = {
+    "limits.tenant.requests_per_second": "100",
+    "limits.tenant.queries_concurrent": "0",
+    "limits.key.requests_per_second": "0",
+    "metrics.limits.series": "1000",
+  };
+  const settings = Object.entries(values).map(([path, value]) => {
+    return { path, value, origin: "default", reloadable: true };
+  });
+  expect(defaultText(scope, key, settings)).toBe(text);
+  expect(defaultLimit(key, settings)).toBe(limit);
+});
+
 describe("keys", () => {
   test.each([
     [null, null, "active"],
@@ -109,11 +131,17 @@ describe("usage", () => {
   test("is held against the limits that there are", () => {
     const limits = { series_max: 10, samples_per_day_max: null };
     const usage = { tenant: "default", series: 7, storage_bytes: 3, days: [], limits };
-    expect(shares(usage, known).map(({ title, used, limit }) => [title, used, limit])).toEqual([
+    const settings: Setting[] = [
+      { path: "limits.tenant.bytes_per_day", value: "20", origin: "default", reloadable: true },
+      { path: "metrics.limits.series", value: "99", origin: "default", reloadable: true },
+    ];
+    expect(
+      shares(usage, known, settings).map(({ title, used, limit }) => [title, used, limit]),
+    ).toEqual([
       ["Active series", 7, 10],
       ["Samples today", 5, null],
       ["Events today", 0, null],
-      ["Bytes sent today", 9, null],
+      ["Bytes sent today", 9, 20],
       ["On disk", 3, null],
     ]);
   });

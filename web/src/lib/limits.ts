@@ -1,4 +1,4 @@
-import type { Limits } from "../api/types";
+import type { Limits, Setting } from "../api/types";
 
 /** A limit of a tenant or key that can be set. */
 export interface LimitField {
@@ -61,6 +61,26 @@ export function limitProblem(field: LimitField, text: string): string | undefine
 export function limitOf(limits: Limits, key: string): number | null {
   const value = limits[key];
   return typeof value === "number" ? value : null;
+}
+
+/** Returns the setting that says a limit where a tenant or key has none of its own. */
+function defaultPath(scope: "tenant" | "key", key: string): string {
+  if (key === "series_max") return "metrics.limits.series";
+  return `limits.${scope}.${key.replace(/_max$/, "")}`;
+}
+
+/** Returns the limit that holds where a tenant has none of its own, or null for none or unknown. */
+export function defaultLimit(key: string, settings: Setting[]): number | null {
+  const found = settings.find(({ path }) => path === defaultPath("tenant", key));
+  const value = Number(found?.value ?? 0);
+  return Number.isFinite(value) && value > 0 ? value : null;
+}
+
+/** Returns what a form says where a limit is left empty. */
+export function defaultText(scope: "tenant" | "key", key: string, settings: Setting[]): string {
+  const value = settings.find(({ path }) => path === defaultPath(scope, key))?.value;
+  if (value === null || value === undefined) return "server's default";
+  return value === "0" ? "default: no limit" : `default: ${value}`;
 }
 
 /** The texts of a form of limits, by key. */

@@ -1,6 +1,6 @@
-import type { Usage, UsageDay } from "../api/types";
+import type { Limits, Setting, Usage, UsageDay } from "../api/types";
 import type { Unit } from "./format";
-import { limitOf } from "./limits";
+import { defaultLimit, limitOf } from "./limits";
 
 /** Something that is counted by day. */
 export interface UsageKind {
@@ -50,27 +50,29 @@ export function daySeconds(day: string): number {
   return new Date(year, month - 1, date).getTime() / 1_000;
 }
 
+/** Returns the limit that holds: the tenant's own, or the server's as far as it is known. */
+export function effectiveLimit(limits: Limits, key: string, settings: Setting[]): number | null {
+  return limitOf(limits, key) ?? defaultLimit(key, settings);
+}
+
 /** A number that is held against a limit. */
 export interface Share {
   title: string;
   unit: Unit;
   used: number;
-  /** Null where the tenant has no limit of its own. */
+  /** Null where there is no limit, or none is known. */
   limit: number | null;
 }
 
 /** Returns what counts against the limits now and today, and how much is stored. */
-export function shares(usage: Usage, today: UsageDay | undefined): Share[] {
+export function shares(usage: Usage, today: UsageDay | undefined, settings: Setting[]): Share[] {
   const { series, limits } = usage;
+  const limitFor = (key: string): number | null => effectiveLimit(limits, key, settings);
   const ofDay = USAGE_KINDS.filter((kind) => kind.limit !== undefined).map((kind): Share => {
-    const limit = limitOf(limits, kind.limit ?? "");
+    const limit = limitFor(kind.limit ?? "");
     return { title: `${kind.title} today`, unit: kind.unit, used: amountOf(today, kind), limit };
   });
   const active = { title: "Active series", unit: "short" as const, used: series };
   const stored = { title: "On disk", unit: "bytes" as const, used: usage.storage_bytes };
-  return [
-    { ...active, limit: limitOf(limits, "series_max") },
-    ...ofDay,
-    { ...stored, limit: null },
-  ];
+  return [{ ...active, limit: limitFor("series_max") }, ...ofDay, { ...stored, limit: null }];
 }

@@ -110,12 +110,7 @@ function CreateForm({ onCancel, onCreated }: CreateProps): React.JSX.Element {
             value={app}
             onChange={(event) => setApp(event.currentTarget.value)}
           />
-          <LimitsFields
-            fields={KEY_LIMITS}
-            texts={limits}
-            placeholder="only those of the tenant"
-            onChange={setLimits}
-          />
+          <LimitsFields fields={KEY_LIMITS} texts={limits} scope="key" onChange={setLimits} />
           {managesServer(session) && (
             <Checkbox
               size="xs"

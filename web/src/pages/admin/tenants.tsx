@@ -74,12 +74,7 @@ function TenantForm({ tenant, onCancel, onDone }: FormProps): React.JSX.Element 
       )}
       <fieldset className="checks">
         <legend>Limits</legend>
-        <LimitsFields
-          fields={TENANT_LIMITS}
-          texts={texts}
-          placeholder="server's default"
-          onChange={setTexts}
-        />
+        <LimitsFields fields={TENANT_LIMITS} texts={texts} scope="tenant" onChange={setTexts} />
       </fieldset>
     </DialogForm>
   );

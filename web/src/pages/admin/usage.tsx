@@ -1,21 +1,23 @@
 import { NativeSelect } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
-import { usage } from "../../api/admin";
+import { settings, usage } from "../../api/admin";
 import { serverNow } from "../../api/clock";
-import type { Limits, UsageDay } from "../../api/types";
+import type { Limits, Setting, UsageDay } from "../../api/types";
 import { Chart } from "../../components/chart";
 import type { ChartLook, Line } from "../../components/chart-options";
 import { Legend } from "../../components/legend";
 import { ListState } from "../../components/list-state";
+import { useSession } from "../../components/session";
 import { useTheme } from "../../components/use-theme";
 import { mutedColor, seriesColor } from "../../lib/colors";
 import { formatCount, formatNumber } from "../../lib/format";
 import { lastValue } from "../../lib/frame";
-import { limitOf } from "../../lib/limits";
+import { managesServer } from "../../lib/session";
 import {
   amountOf,
   daySeconds,
+  effectiveLimit,
   everyDay,
   type Share,
   shares,
@@ -28,17 +30,20 @@ const DAYS_DEFAULT = 30;
 const HEIGHT = 150;
 /** Half a day on both sides, so that the first and last day are not cut. */
 const MARGIN_S = 43_200;
+const NOT_KNOWN: Setting[] = [];
 const NONE_HIDDEN: ReadonlySet<string> = new Set();
 
 interface DaysChartProps {
   kind: UsageKind;
   days: UsageDay[];
   limits: Limits;
+  /** The server's settings, as far as they may be seen. */
+  known: Setting[];
 }
 
-function DaysChart({ kind, days, limits }: DaysChartProps): React.JSX.Element {
+function DaysChart({ kind, days, limits, known }: DaysChartProps): React.JSX.Element {
   const theme = useTheme();
-  const limit = kind.limit === undefined ? null : limitOf(limits, kind.limit);
+  const limit = kind.limit === undefined ? null : effectiveLimit(limits, kind.limit, known);
   const times = useMemo(() => days.map((day) => daySeconds(day.day)), [days]);
   const lines = useMemo((): Line[] => {
     const used = days.map((day) => amountOf(day, kind));
@@ -105,6 +110,7 @@ function ShareTile({ share }: { share: Share }): React.JSX.Element {
 
 /** What the tenant used on each day, against what it may use. */
 export function UsageOfTenant(): React.JSX.Element {
+  const { session } = useSession();
   const [count, setCount] = useState(DAYS_DEFAULT);
   const found = useQuery({
     queryKey: ["usage", count],
@@ -117,6 +123,12 @@ export function UsageOfTenant(): React.JSX.Element {
     [found.data, count],
   );
   const limits = found.data?.limits ?? {};
+  const inForce = useQuery({
+    queryKey: ["settings"],
+    queryFn: ({ signal }) => settings(signal),
+    enabled: managesServer(session),
+  });
+  const known = inForce.data ?? NOT_KNOWN;
   return (
     <>
       <div className="admin-tools">
@@ -131,14 +143,14 @@ export function UsageOfTenant(): React.JSX.Element {
       </div>
       <ListState query={found} count={days.length} empty="Nothing was used.">
         <div className="stats shares">
-          {(found.data ? shares(found.data, days.at(-1)) : []).map((share) => (
+          {(found.data ? shares(found.data, days.at(-1), known) : []).map((share) => (
             <ShareTile key={share.title} share={share} />
           ))}
         </div>
         <h2 className="visually-hidden">By day</h2>
         <div className="grid">
           {USAGE_KINDS.map((kind) => (
-            <DaysChart key={kind.key} kind={kind} days={days} limits={limits} />
+            <DaysChart key={kind.key} kind={kind} days={days} limits={limits} known={known} />
           ))}
         </div>
         <details className="numbers">
