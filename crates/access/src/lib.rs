@@ -5,6 +5,7 @@
 
 mod address;
 mod audit;
+mod certificate;
 mod directory;
 mod failure;
 mod identifier;
@@ -26,6 +27,7 @@ pub use address::{
     Client, ClientKey, ForwardedHeader, Scheme, TrustedProxies, TrustedProxiesError,
 };
 pub use audit::{AUDIT_PAGE_MAX, AuditEntry, AuditPage, AuditQuery, NewAuditEntry, Outcome};
+pub use certificate::CertificateRule;
 pub use directory::{CredentialError, Directory, KeyGrant, SessionGrant, Tenant};
 pub use failure::{AccessError, LoginError, RowError};
 pub use jwt::TokenError;

@@ -13,6 +13,7 @@ use state::{Database, Row, StateError, Statement};
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::audit::{self, AuditPage, AuditQuery, NewAuditEntry, Outcome};
+use crate::certificate::{self, CertificateRule};
 use crate::directory::{Directory, KeyGrant, LastUse};
 use crate::failure::AccessError;
 use crate::identifier::Identifiers;
@@ -45,6 +46,8 @@ const NAME_CHARS_MAX: usize = 128;
 pub struct AccessSettings {
     /// A key that opens everything, from the configuration.
     pub bootstrap_key: Option<SecretString>,
+    /// What the holders of client certificates may do.
+    pub certificates: Vec<CertificateRule>,
     /// How long a session lasts, however much it is used.
     pub session_max: Duration,
     /// How long a session lasts without being used.
@@ -70,6 +73,7 @@ impl Default for AccessSettings {
         let day = Duration::from_hours(24);
         Self {
             bootstrap_key: None,
+            certificates: Vec::new(),
             session_max: 7 * day,
             session_idle_max: day,
             sessions_per_user_max: 16,
@@ -173,6 +177,13 @@ impl Access {
     #[must_use]
     pub const fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    /// Returns who shows a client certificate with this common name; `None` when such a certificate opens nothing.
+    /// Whether the certificate is to be believed is checked before, with the connection.
+    #[must_use]
+    pub fn certificate(&self, common_name: &str) -> Option<Principal> {
+        certificate::principal(&self.settings.certificates, common_name)
     }
 
     /// Returns what tenants and keys use. It is stored each minute and at the end.

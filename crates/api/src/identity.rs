@@ -9,6 +9,7 @@ use platform::Timestamp;
 
 use crate::cookie;
 use crate::failure::{Failure, Kind};
+use crate::serve::ConnectionInfo;
 
 /// Carries an API key, as does `Authorization: Bearer`.
 const KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -20,7 +21,7 @@ const CSRF: HeaderName = HeaderName::from_static("x-csrf-token");
 pub enum Identity {
     /// It does not ask: everybody is this principal.
     Open(Arc<Principal>),
-    /// By an API key or a session.
+    /// By an API key, a session or a client certificate.
     Keys(Ways),
 }
 
@@ -46,6 +47,7 @@ pub(crate) enum Credential {
     None,
     Key(Arc<KeyGrant>),
     Session(Arc<SessionGrant>),
+    Certificate,
 }
 
 impl Known {
@@ -53,7 +55,7 @@ impl Known {
     pub(crate) const fn session(&self) -> Option<&Arc<SessionGrant>> {
         match &self.by {
             Credential::Session(session) => Some(session),
-            Credential::None | Credential::Key(_) => None,
+            Credential::None | Credential::Key(_) | Credential::Certificate => None,
         }
     }
 }
@@ -61,7 +63,7 @@ impl Known {
 impl Identity {
     /// Returns who sends a request.
     ///
-    /// A key counts before a session. With a session, a request that may change something needs the session's token
+    /// A key counts before a session, and that before the certificate of the connection. With a session, a request that may change something needs the session's token
     /// too: the browser adds the cookie by itself, also for a page that does not know the token.
     pub(crate) fn of(
         &self,
@@ -86,6 +88,13 @@ impl Identity {
             check_token(request.method(), headers.get(CSRF), &session)?;
             let principal = Arc::new(session.principal.clone());
             return Ok(Known { principal, by: Credential::Session(session) });
+        }
+        let connection = request.extensions().get::<ConnectionInfo>();
+        let shown = connection.and_then(|connection| connection.certificate.as_deref());
+        if let Some(name) = shown.and_then(|certificate| certificate.common_name.as_deref())
+            && let Some(principal) = access.certificate(name)
+        {
+            return Ok(Known { principal: Arc::new(principal), by: Credential::Certificate });
         }
         let message = "send an API key as X-API-Key or Authorization: Bearer, or log in";
         Err(Failure::new(Kind::KeyMissing, message))

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::{Access, AccessSettings, Meters, Principal};
+use access::{Access, AccessSettings, CertificateRule, Grant, Meters, Principal, Role};
 use axum::Router;
 use axum::body::Body;
 use http::{HeaderMap, Request, StatusCode};
@@ -216,6 +216,14 @@ async fn access_in(folder: &Path, clock: &Arc<SimClock>) -> Arc<Access> {
     let database = Database::open(url, fs.as_ref(), Arc::clone(&clock)).await.expect("a database");
     let settings = AccessSettings {
         bootstrap_key: Some(ROOT_KEY.to_owned().into()),
+        certificates: vec![CertificateRule {
+            name: "node-*".to_owned(),
+            grant: Grant {
+                role: Role::Agent,
+                tenant: TenantId::default_tenant(),
+                all_tenants: false,
+            },
+        }],
         tenants_max: 8,
         keys_per_tenant_max: 8,
         ..AccessSettings::default()

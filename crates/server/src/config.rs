@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use access::OidcConfig;
+use access::{CertificateRule, OidcConfig};
 use api::{ClientAuth, RequestLimits, TlsVersion};
 use ingest::{ScrapeConfig, ScrapeDefaults};
 use platform::Fs;
@@ -80,6 +80,8 @@ pub(crate) struct AuthConfig {
     pub(crate) password_length_min: usize,
     /// How long the audit log is kept.
     pub(crate) audit_retention_ms: u64,
+    /// What the holders of client certificates may do.
+    pub(crate) certificates: Vec<CertificateRule>,
     /// Login at an OpenID Connect provider.
     pub(crate) oidc: Option<OidcConfig>,
 }
@@ -291,6 +293,15 @@ impl Config {
         if self.auth.mode != AuthMode::Keys && self.auth.oidc.is_some() {
             reader.mistake("auth.mode", "must be keys for people to log in");
         }
+        if self.auth.mode != AuthMode::Keys && !self.auth.certificates.is_empty() {
+            reader.mistake("auth.mode", "must be keys for certificates to open anything");
+        }
+        if matches!(self.server.tls.client_auth, ClientAuth::None)
+            && !self.auth.certificates.is_empty()
+        {
+            let message = "needs server.tls.client_auth: nobody shows a certificate otherwise";
+            reader.mistake("auth.certificates", message);
+        }
         for (path, value) in [
             ("http.connections_max", self.http.connections_max as u64),
             ("http.connections_per_address_max", self.http.connections_per_address_max as u64),
@@ -343,6 +354,7 @@ fn read_auth(reader: &mut Reader<'_>) -> AuthConfig {
         session_idle_ms: reader.duration_ms("auth.session.idle"),
         password_length_min: reader.count("auth.password_length_min"),
         audit_retention_ms: reader.duration_ms("auth.audit_retention"),
+        certificates: oidc::read_certificates(reader),
         oidc: oidc::read_oidc(reader),
     }
 }

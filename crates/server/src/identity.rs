@@ -58,6 +58,7 @@ pub(crate) async fn open_access(
 ) -> anyhow::Result<Arc<Access>> {
     let settings = AccessSettings {
         bootstrap_key: config.auth.bootstrap_admin_key.clone(),
+        certificates: config.auth.certificates.clone(),
         session_max: Duration::from_millis(config.auth.session_max_ms),
         session_idle_max: Duration::from_millis(config.auth.session_idle_ms),
         password_chars_min: config.auth.password_length_min,

@@ -3,13 +3,12 @@
 mod provider;
 
 use access::{
-    Actor, AuditQuery, NewKey, NewTenant, NewUser, Oidc, PermissionSet, Role, TenantChange,
-    TenantLimits,
+    Actor, AuditQuery, NewKey, NewTenant, NewUser, Oidc, PermissionSet, TenantChange, TenantLimits,
 };
 use secrecy::ExposeSecret as _;
 
 use super::*;
-use crate::Ways;
+use crate::{ClientCertificate, Ways};
 
 const PASSWORD: &str = "correct horse";
 
@@ -381,6 +380,40 @@ async fn a_key_opens_what_it_may_for_as_long_as_it_holds() {
     }
     guarded.server.clock.advance(Duration::from_secs(60));
     guarded.check("expired", stats("x-api-key", &key), 401, "key_expired").await;
+}
+
+#[tokio::test]
+async fn a_certificate_opens_what_its_rule_says_after_keys_and_sessions() {
+    let guarded = Guarded::new().await;
+    let shown_by = |name: Option<&str>, mut request: Request<Body>| {
+        let certificate = ClientCertificate {
+            common_name: name.map(str::to_owned),
+            fingerprint: "ab".repeat(32),
+        };
+        let certificate = Some(Arc::new(certificate));
+        let connection = ConnectionInfo { tls: true, certificate, ..connection_from("127.0.0.1") };
+        request.extensions_mut().insert(connection);
+        request
+    };
+    let stats = || get("/v1/stats");
+    for (what, request, status, code) in [
+        ("a name without a rule", shown_by(Some("ops"), stats()), 401, "key_missing"),
+        ("no name", shown_by(None, stats()), 401, "key_missing"),
+        ("what agents may not", shown_by(Some("node-1"), stats()), 403, "permission_missing"),
+        (
+            "a key counts first",
+            shown_by(Some("node-1"), with("x-api-key", ROOT_KEY, stats())),
+            200,
+            "",
+        ),
+    ] {
+        guarded.check(what, request, status, code).await;
+    }
+    let caller = look(&guarded, shown_by(Some("node-1"), get("/v1/session"))).await;
+    assert_eq!(
+        (&caller["caller"]["kind"], &caller["caller"]["role"], &caller["caller"]["name"]),
+        (&"certificate".into(), &"agent".into(), &"node-1".into())
+    );
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
-//! The keys of `auth.oidc`.
+//! The keys of `auth.oidc` and `auth.certificates`: what people and certificates may do.
 
-use access::{Grant, OidcConfig, Role, RoleMapping, RoleRule};
+use access::{CertificateRule, Grant, OidcConfig, Role, RoleMapping, RoleRule};
 use model::TenantId;
 use serde::Deserialize;
 
@@ -45,6 +45,37 @@ pub(super) fn read_oidc(reader: &mut Reader<'_>) -> Option<OidcConfig> {
         userinfo,
         roles,
     })
+}
+
+/// Reads what the holders of client certificates may do.
+pub(super) fn read_certificates(reader: &mut Reader<'_>) -> Vec<CertificateRule> {
+    let rules: Vec<Certificate> = reader.list("auth.certificates");
+    rules.into_iter().map(|Certificate(rule)| rule).collect()
+}
+
+/// An entry of `auth.certificates`, checked.
+#[derive(Deserialize)]
+#[serde(try_from = "RawCertificate")]
+struct Certificate(CertificateRule);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCertificate {
+    name: String,
+    role: String,
+    #[serde(default = "default_tenant")]
+    tenant: String,
+    #[serde(default)]
+    all_tenants: bool,
+}
+
+impl TryFrom<RawCertificate> for Certificate {
+    type Error = String;
+
+    fn try_from(raw: RawCertificate) -> Result<Self, String> {
+        let grant = grant(&raw.role, &raw.tenant, raw.all_tenants)?;
+        Ok(Self(CertificateRule { name: raw.name, grant }))
+    }
 }
 
 fn url<T: std::str::FromStr<Err = access::UrlError>>(

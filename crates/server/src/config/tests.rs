@@ -227,6 +227,30 @@ fn a_login_at_a_provider_is_read_completely() {
 }
 
 #[test]
+fn certificates_open_what_their_rules_say_where_they_are_asked_for() {
+    let file = "auth: {mode: keys, certificates: [{name: node-*, role: agent, tenant: blue}]}\n";
+    let tls = [
+        "server.tls.mode=self-signed",
+        "server.tls.client_auth=optional",
+        "server.tls.client_ca_file=run/key",
+    ];
+    let config = load(layers(file, &[], &tls)).expect("valid");
+    let [rule] = &config.auth.certificates[..] else { panic!("{:?}", config.auth.certificates) };
+    assert_eq!((rule.name.as_str(), rule.grant.role), ("node-*", access::Role::Agent));
+    for (settings, expected) in [
+        (vec![], "auth.certificates (tinyobs.yaml): needs server.tls.client_auth"),
+        (vec!["auth.mode=local"], "auth.mode (--set): must be keys for certificates"),
+        (
+            vec!["auth.certificates=[{name: a}]"],
+            "auth.certificates[0] (--set): missing field `role`",
+        ),
+    ] {
+        let found = mistakes(layers(file, &[], &settings));
+        assert!(found.iter().any(|mistake| mistake.starts_with(expected)), "{found:?}");
+    }
+}
+
+#[test]
 fn a_login_at_a_provider_that_cannot_work_is_refused() {
     for (change, expected) in [
         ("auth.mode=local", "auth.mode (--set): must be keys for people to log in"),
