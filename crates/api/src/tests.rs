@@ -1,5 +1,6 @@
 //! The routes against a real store on a simulated disk.
 
+mod admin;
 mod bad;
 mod limits;
 mod live;
@@ -76,6 +77,7 @@ impl Profiler for FixedProfiler {
 struct Server {
     router: Router,
     store: Arc<Store>,
+    stores: Stores,
     meters: Arc<Meters>,
     access: Arc<Access>,
     stats: Arc<ApiStats>,
@@ -123,7 +125,7 @@ impl Server {
         let stats = Arc::new(ApiStats::new());
         let router = router_with(
             ApiParts {
-                stores,
+                stores: stores.clone(),
                 local_only: matches!(identity, Identity::Open(_)),
                 identity,
                 access: Arc::clone(&access),
@@ -160,7 +162,32 @@ impl Server {
             )
             .expect("a thread");
         let threads = Some(threads);
-        Self { router, store, access, stats, meters, clock, fs, stop, threads, _state: state }
+        Self {
+            router,
+            store,
+            stores,
+            access,
+            stats,
+            meters,
+            clock,
+            fs,
+            stop,
+            threads,
+            _state: state,
+        }
+    }
+
+    /// Opens the store of another tenant. What it takes in is not committed.
+    fn open_tenant(&self, name: &str) {
+        let (store, _) = Store::open(
+            Arc::clone(&self.fs) as _,
+            Arc::new(Arc::clone(&self.clock)),
+            SimRng::new(3),
+            &Path::new("tenants").join(name),
+            StoreConfig::default(),
+        )
+        .expect("an empty folder");
+        self.stores.add(TenantId::new(name).expect("a name"), store);
     }
 
     async fn send(&self, mut request: Request<Body>) -> (StatusCode, HeaderMap, Vec<u8>) {
