@@ -11,8 +11,10 @@ use platform::{
 
 use crate::program::TinyObs;
 
-/// What the tenant may send, a second and at once.
+/// What the key may send, a second and at once.
 const ALLOWED_PER_SECOND: u64 = 10_000;
+/// The key of the administrator, who sends.
+const KEY: &str = "8f0c1d3a5b7e9264f1a3c5d7e9b2046813579bdf02468ace13579bdf02468ace";
 const CLIENTS: u64 = 8;
 const SAMPLES_PER_REQUEST: u64 = 500;
 /// The clients together send four times what is allowed: every one of them a request in each such pause.
@@ -30,13 +32,20 @@ fn at_four_times_the_limits_the_accepted_is_stored_and_the_rest_refused() {
         4 * ALLOWED_PER_SECOND * u64::try_from(PAUSE.as_millis()).expect("a pause"),
     );
     let folder = tempfile::tempdir().expect("a folder");
-    let allowed = ALLOWED_PER_SECOND.to_string();
-    let per_second = format!("limits.tenant.samples_per_second={allowed}");
-    let burst = format!("limits.tenant.samples_burst={allowed}");
-    let server = TinyObs::start(folder.path(), &["--set", &per_second, "--set", &burst]);
+    let key_file = folder.path().join("key");
+    std::fs::write(&key_file, KEY).expect("write the key");
+    let settings = [
+        "auth.mode=keys".to_owned(),
+        format!("auth.bootstrap_admin_key_file={}", key_file.display()),
+        format!("limits.key.samples_per_second={ALLOWED_PER_SECOND}"),
+        format!("limits.key.samples_burst={ALLOWED_PER_SECOND}"),
+    ];
+    let arguments: Vec<_> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+    let server = TinyObs::start(&folder.path().join("data"), &arguments);
     let load = Load::new(&server.url);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let Loaded { answers, mut health, took } = runtime.expect("a runtime").block_on(load.run());
+    let runtime = runtime.expect("a runtime");
+    let Loaded { answers, mut health, took } = runtime.block_on(load.run());
 
     let accepted = answers.iter().filter(|answer| answer.status == StatusCode::OK).count() as u64;
     let refused: Vec<_> =
@@ -52,9 +61,10 @@ fn at_four_times_the_limits_the_accepted_is_stored_and_the_rest_refused() {
         assert!((1..=2).contains(&seconds), "{seconds}");
     }
 
-    let counted = number(&server, "sum(count_over_time(load[5m]))");
+    let number = |query| runtime.block_on(load.number(query));
+    let counted = number("sum(count_over_time(load[5m]))");
     assert_eq!(counted, samples, "every accepted sample, and no other");
-    let resident = number(&server, "max_over_time(process_resident_memory_bytes[5m])");
+    let resident = number("max_over_time(process_resident_memory_bytes[5m])");
     assert!(resident < RESIDENT_BYTES_MAX, "{resident} bytes resident");
     health.sort_unstable();
     let at = |part: usize| health.get(health.len() * part / 100);
@@ -145,8 +155,9 @@ impl Load {
 
     async fn send(&self, method: &str, path: &str, body: String) -> HttpResponse {
         let mut headers = http::HeaderMap::new();
-        headers
-            .insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+        for (name, value) in [("content-type", "application/json"), ("x-api-key", KEY)] {
+            headers.insert(name, http::HeaderValue::from_static(value));
+        }
         let request = HttpRequest {
             method: method.parse().expect("a method"),
             url: format!("{}{path}", self.url),
@@ -157,11 +168,13 @@ impl Load {
         };
         self.client.send(request).await.expect("an answer")
     }
-}
 
-/// Returns the one number that a query results in.
-fn number(server: &TinyObs, query: &str) -> f64 {
-    let data = server.query("/api/v1/query", &[("query", query)]);
-    let text = data["result"][0]["value"][1].as_str().expect("one number");
-    text.parse().expect("a number")
+    /// Returns the one number that a query results in.
+    async fn number(&self, query: &str) -> f64 {
+        let query = serde_urlencoded::to_string([("query", query)]).expect("a form");
+        let answer = self.send("GET", &format!("/api/v1/query?{query}"), String::new()).await;
+        let data: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+        let text = data["data"]["result"][0]["value"][1].as_str();
+        text.unwrap_or_else(|| panic!("no number: {data}")).parse().expect("a number")
+    }
 }
