@@ -112,6 +112,20 @@ fn a_write_takes_all_or_nothing() {
 }
 
 #[test]
+fn a_quota_that_refuses_leaves_the_others_whole() {
+    let limits = TenantLimits {
+        samples_per_day_max: Some(10),
+        bytes_per_day_max: Some(100),
+        ..TenantLimits::default()
+    };
+    let paying = paying(limits, None);
+    let demand = |samples, bytes| Demand { samples, bytes, events: 0 };
+    paying.write(demand(8, 60), at(0)).expect("allowed").keep(demand(8, 60));
+    assert_eq!(reason(paying.write(demand(3, 40), at(0))), Some(RefusalReason::QuotaSamples));
+    assert_eq!(reason(paying.write(demand(2, 40), at(0))), None);
+}
+
+#[test]
 fn a_key_is_refused_before_its_tenant_and_costs_it_nothing() {
     let tenant = TenantLimits { events: limit(1.0, 10), ..TenantLimits::default() };
     let key = KeyLimits { events: limit(1.0, 5), ..KeyLimits::default() };
