@@ -114,6 +114,7 @@ async fn admit<T: Send + 'static>(
         Ok(_) => breaker.succeeded(),
         Err(_) => {}
     }
+    app.observability.stats.breaker(&caller.tenant.id, breaker.is_open());
     result.unwrap_or_else(|error| {
         tracing::error!(error = %error, "query panicked");
         Err(Failure::new(Kind::Internal, "the query made the server fail; the log says more"))

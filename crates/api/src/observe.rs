@@ -144,17 +144,19 @@ pub(crate) async fn observe(app: Arc<App>, mut request: Request, next: Next) -> 
     let at = app.clock.monotonic();
     let took = at.saturating_sub(begun);
     let is_page = seen.route.is_none() && !status.is_client_error();
+    let code = response.headers().get(CODE_HEADER).cloned();
     let finished = Finished {
         route: if is_page { PAGE } else { route },
         method: &seen.method,
         status,
+        code: code.as_ref().and_then(|code| code.to_str().ok()),
         took,
         received_bytes: seen.bytes,
         sent_bytes: http_body::Body::size_hint(response.body()).exact().unwrap_or(0),
         at,
     };
     app.observability.stats.finished(finished);
-    log(&app, &id, &seen, &finished, notes.noted.get(), response.headers());
+    log(&app, &id, &seen, &finished, notes.noted.get());
     response.headers_mut().insert(ID_HEADER, id.0);
     response
 }
@@ -200,18 +202,10 @@ fn trace_span(app: &App, seen: &Seen, route: &str, headers: &HeaderMap) -> Span 
 }
 
 /// Writes the request's line of the log.
-fn log(
-    app: &App,
-    id: &RequestId,
-    seen: &Seen,
-    done: &Finished<'_>,
-    noted: Option<&Noted>,
-    headers: &HeaderMap,
-) {
+fn log(app: &App, id: &RequestId, seen: &Seen, done: &Finished<'_>, noted: Option<&Noted>) {
     let caller = noted.and_then(|noted| noted.caller.as_ref());
     let tenant = caller.map(|(tenant, _)| tenant.as_str());
     let principal = caller.map(|(_, principal)| field::display(principal));
-    let code = headers.get(CODE_HEADER).and_then(|code| code.to_str().ok());
     let latency_ms = done.took.as_secs_f64() * 1_000.0;
     macro_rules! line {
         ($level:ident, $message:literal) => {
@@ -221,7 +215,7 @@ fn log(
                 route = done.route,
                 method = seen.method.as_str(),
                 status = done.status.as_u16(),
-                code,
+                code = done.code,
                 latency_ms,
                 tenant,
                 principal,

@@ -1,10 +1,11 @@
 //! What the API counts about itself. Others give it names: this module knows no format.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use model::TenantId;
 use parking_lot::Mutex;
 use platform::{Histogram, HistogramSnapshot};
 
@@ -93,6 +94,10 @@ pub struct ApiStats {
     protocols: [ProtocolStats; Protocol::ALL.len()],
     pub(crate) queries: QueryStats,
     pub(crate) live: Gauge,
+    /// Refusals by code. The codes are ours, so there are few.
+    refused: Mutex<BTreeMap<String, u64>>,
+    /// Tenants whose storage is left alone because it fails.
+    breakers_open: Mutex<BTreeSet<TenantId>>,
 }
 
 #[derive(Debug)]
@@ -141,6 +146,8 @@ pub(crate) struct Finished<'a> {
     pub(crate) route: &'a str,
     pub(crate) method: &'a Method,
     pub(crate) status: StatusCode,
+    /// The code of a refusal.
+    pub(crate) code: Option<&'a str>,
     pub(crate) took: Duration,
     pub(crate) received_bytes: u64,
     pub(crate) sent_bytes: u64,
@@ -222,6 +229,8 @@ impl ApiStats {
                 failed: Mutex::default(),
             },
             live: Gauge::default(),
+            refused: Mutex::default(),
+            breakers_open: Mutex::default(),
         }
     }
 
@@ -264,6 +273,28 @@ impl ApiStats {
     #[must_use]
     pub fn live_connections(&self) -> u64 {
         self.live.get()
+    }
+
+    /// Returns how many requests were refused or failed, by the code of the answer, ascending.
+    #[must_use]
+    pub fn refused(&self) -> Vec<(String, u64)> {
+        self.refused.lock().iter().map(|(code, count)| (code.clone(), *count)).collect()
+    }
+
+    /// Returns the tenants whose storage is left alone because it fails, ascending.
+    #[must_use]
+    pub fn breakers_open(&self) -> Vec<TenantId> {
+        self.breakers_open.lock().iter().cloned().collect()
+    }
+
+    /// Remembers whether a tenant's storage is left alone.
+    pub(crate) fn breaker(&self, tenant: &TenantId, is_open: bool) {
+        let mut open = self.breakers_open.lock();
+        if is_open {
+            open.insert(tenant.clone());
+        } else {
+            open.remove(tenant);
+        }
     }
 
     /// Returns which share of the requests of the last minute failed by our fault (5xx); 0 when there was none.
@@ -317,6 +348,13 @@ impl ApiStats {
             let refused = done.status.is_client_error() || failed;
             stats.failed.fetch_add(u64::from(refused), Ordering::Relaxed);
             stats.bytes.fetch_add(done.received_bytes, Ordering::Relaxed);
+        }
+        if let Some(code) = done.code {
+            let mut refused = self.refused.lock();
+            match refused.get_mut(code) {
+                Some(count) => *count += 1,
+                None => drop(refused.insert(code.to_owned(), 1)),
+            }
         }
         let Some(route) = self.routes.get(done.route) else { return };
         route.durations.add_duration(done.took);
@@ -395,6 +433,7 @@ mod tests {
             route,
             method: &method,
             status: StatusCode::from_u16(status).expect("a status"),
+            code: (status == 429).then_some("rate_limited"),
             took: Duration::from_millis(3),
             received_bytes: 10,
             sent_bytes: 100,
@@ -426,6 +465,7 @@ mod tests {
             (ingest.durations.count(), ingest.received_bytes, ingest.sent_bytes),
             (3, 30, 300)
         );
+        assert_eq!(stats.refused(), [("rate_limited".to_owned(), 1)]);
         let json = stats.ingested()[0];
         assert_eq!((json.requests, json.failed, json.bytes), (3, 1, 30));
     }

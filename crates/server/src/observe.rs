@@ -16,8 +16,8 @@ use crate::config::Config;
 use crate::profiles::ProcessProfiler;
 use crate::serve::Parts;
 use crate::telemetry::{
-    FilesCollector, LogCollector, ProcessCollector, RequestsCollector, RuntimeCollector,
-    StoresCollector, Telemetry, TracesCollector, UsageCollector,
+    CertificateCollector, FilesCollector, LogCollector, ProcessCollector, RequestsCollector,
+    RuntimeCollector, StoresCollector, Telemetry, TracesCollector, UsageCollector,
 };
 use crate::threads;
 use crate::traces::Propagation;
@@ -36,6 +36,7 @@ pub(crate) fn telemetry(config: &Config, parts: &Parts) -> (Arc<Telemetry>, Obse
         Box::new(FilesCollector::new(Arc::clone(&parts.file_stats))),
         Box::new(StoresCollector::new(Arc::clone(&parts.clock), stores)),
         Box::new(requests),
+        Box::new(CertificateCollector::new(parts.tls.clone())),
         Box::new(UsageCollector::new(
             Arc::clone(parts.access.meters()),
             parts.limits.clone(),

@@ -14,6 +14,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
+mod certificate;
 mod encode;
 mod files;
 mod log;
@@ -25,6 +26,7 @@ mod stores;
 mod traces;
 mod usage;
 
+pub(crate) use certificate::CertificateCollector;
 pub(crate) use files::FilesCollector;
 pub(crate) use log::LogCollector;
 pub(crate) use process::ProcessCollector;

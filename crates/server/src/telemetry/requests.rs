@@ -19,6 +19,12 @@ const DURATIONS: Metric = Metric::new(
 const RECEIVED: Metric =
     Metric::new("http_received_bytes", "Bytes of the bodies of requests, by route.");
 const SENT: Metric = Metric::new("http_sent_bytes", "Bytes of the bodies of answers, by route.");
+const REFUSED: Metric =
+    Metric::new("http_errors", "Requests that were refused or failed, by the code of the answer.");
+const BREAKERS: Metric = Metric::new(
+    "storage_breakers_open",
+    "Tenants whose storage is left alone for a while because it failed several times.",
+);
 const IN_FLIGHT: Metric =
     Metric::new("http_requests_in_flight", "Requests that are being answered.");
 const ERROR_RATIO: Metric = Metric::new(
@@ -86,6 +92,10 @@ impl RequestsCollector {
         let durations =
             routes.iter().map(|count| ([("route", count.route)], count.durations.clone()));
         writer.durations(DURATIONS, durations)?;
+        let refused = self.api.refused();
+        let refused = refused.iter().map(|(code, count)| ([("code", code.as_str())], *count));
+        writer.counters(REFUSED, refused)?;
+        writer.gauge(BREAKERS, self.api.breakers_open().len() as u64)?;
         writer.gauge(IN_FLIGHT, self.api.in_flight())?;
         writer.gauge(ERROR_RATIO, self.api.error_ratio(self.clock.monotonic()))?;
         writer.gauges(LIVE, [([("transport", "websocket")], self.api.live_connections())])

@@ -44,6 +44,7 @@ fn telemetry() -> Arc<Telemetry> {
             Box::new(StoresCollector::new(Arc::clone(&clock), stores)),
             Box::new(RequestsCollector::new(Arc::default(), Arc::default(), Arc::clone(&clock))),
             Box::new(UsageCollector::new(meters, LimitsInForce::default(), Arc::clone(&clock))),
+            Box::new(CertificateCollector::new(None)),
             Box::new(TracesCollector::new(Arc::default())),
             Box::new(LogCollector::new(Arc::new(Sampler::new(sampling, clock)))),
         ],
