@@ -5,6 +5,7 @@ import { BASE_URL, browse, check, drawn, fits, picture, shown, WAIT_MS } from ".
 
 const USER = "ada";
 const PASSWORD = "correct horse battery";
+const NEXT_PASSWORD = "staple wrong donkey";
 const KEY_NAME = "browser test";
 const PARTS = ["keys", "users", "tenants", "usage", "audit", "configuration", "health"];
 
@@ -58,6 +59,19 @@ async function createKey(page) {
   check(!html.includes(secret), "the list does not contain the key");
 }
 
+async function rotateKey(page) {
+  await page.getByRole("button", { name: `Rotate ${KEY_NAME}` }).click();
+  await page.getByLabel("The old key stays valid for").selectOption("0s");
+  await page.getByRole("button", { name: "Rotate the key" }).click();
+  const next = await page.getByTestId("secret").inputValue({ timeout: WAIT_MS });
+  await page.getByRole("button", { name: "I have stored it" }).click();
+  const answers = [await withKey(secret, "/api/v1/labels"), await withKey(next, "/api/v1/labels")];
+  const statuses = answers.map((answer) => answer.status).join(" ");
+  check(statuses === "401 200", `the new key is valid in place of the old one: ${statuses}`);
+  secret = next;
+  await page.getByTestId("key").filter({ hasText: KEY_NAME }).first().waitFor();
+}
+
 async function revokeKey(page) {
   await page.getByRole("button", { name: `Revoke ${KEY_NAME}` }).click();
   await page.getByRole("button", { name: "Revoke the key" }).click();
@@ -86,6 +100,55 @@ async function readAudit(page) {
     { timeout: WAIT_MS },
   );
   check(page.url().endsWith("?action=key.revoke"), "the address holds the filter");
+}
+
+async function outcome(page, text) {
+  await page.getByTestId("outcome").filter({ hasText: text }).waitFor({ timeout: WAIT_MS });
+  check(true, text);
+}
+
+async function manageUsers(page) {
+  await page.getByTestId("admin-users").click();
+  await page.getByRole("button", { name: "New user" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Name", { exact: true }).fill("vera", { timeout: WAIT_MS });
+  await dialog.getByLabel("Password", { exact: true }).fill(PASSWORD);
+  await dialog.getByRole("button", { name: "Create the user" }).click();
+  await outcome(page, "vera was created");
+  await page.getByRole("button", { name: "Change vera" }).click();
+  await dialog.getByLabel("Role").selectOption("editor");
+  await dialog.getByLabel(/^Disabled/).check();
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await outcome(page, "vera was changed");
+  await page.getByTestId("user").filter({ hasText: "disabled" }).waitFor({ timeout: WAIT_MS });
+  await page.getByRole("button", { name: "Set the password of vera" }).click();
+  await dialog.getByLabel("Password", { exact: true }).fill(NEXT_PASSWORD);
+  await dialog.getByRole("button", { name: "Set the password" }).click();
+  await outcome(page, "vera has a new password");
+  await page.getByRole("button", { name: "Delete vera" }).click();
+  await dialog.getByRole("button", { name: "Delete the user" }).click();
+  await outcome(page, "vera was deleted");
+  await page.getByTestId("user").filter({ hasText: "vera" }).waitFor({ state: "detached" });
+}
+
+async function changePassword(page) {
+  await page.getByTestId("account").click();
+  await page.getByRole("menuitem", { name: "Change the password" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Present password").fill(PASSWORD, { timeout: WAIT_MS });
+  await dialog.getByLabel("New password", { exact: true }).fill(NEXT_PASSWORD);
+  await dialog.getByLabel("New password again").fill(NEXT_PASSWORD);
+  await dialog.getByRole("button", { name: "Change the password" }).click();
+  await dialog.waitFor({ state: "detached", timeout: WAIT_MS });
+  check(true, "the own password is changed");
+}
+
+async function reload(page) {
+  await page.getByTestId("admin-configuration").click();
+  await page.getByRole("button", { name: "Read the configuration again" }).click();
+  const result = page.getByTestId("reload-result");
+  await result.filter({ hasText: /Nothing has changed|In force/ }).waitFor({ timeout: WAIT_MS });
+  check(true, "the configuration is read again");
 }
 
 async function lookAround(page) {
@@ -155,7 +218,7 @@ async function endSession(page, problems) {
   await page.getByText("Your session has ended").waitFor({ timeout: WAIT_MS });
   check(page.url().endsWith("/admin/audit"), "the end of the session keeps the address");
   await page.getByLabel("Name").fill(USER);
-  await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+  await page.getByLabel("Password", { exact: true }).fill(NEXT_PASSWORD);
   await page.getByRole("button", { name: "Log in", exact: true }).click();
   await shown(page, "audit-entry");
   check(true, "another login goes on at the address");
@@ -179,11 +242,15 @@ await browse([
   addUser,
   logIn,
   createKey,
+  rotateKey,
   revokeKey,
   readAudit,
+  manageUsers,
   lookAround,
+  reload,
   changeTenant,
   server,
+  changePassword,
   darkAndSmall,
   endSession,
   logOut,
