@@ -184,14 +184,30 @@ impl Directory {
             Some((bootstrap, grant)) if *bootstrap == hash => Arc::clone(grant),
             _ => self.keys.load().get(&hash).cloned().ok_or(CredentialError::Unknown)?,
         };
-        if grant.revoked_at.is_some() {
-            return Err(CredentialError::Revoked);
-        }
-        if grant.expires_at.is_some_and(|at| at <= now) {
-            return Err(CredentialError::Expired);
-        }
-        self.check_tenant(&grant.principal)?;
+        self.check_key(&grant, now)?;
         grant.used.touch(now);
+        Ok(grant)
+    }
+
+    /// Returns what a key that was presented some time ago gives now. It does not count as a use; looks at all keys.
+    ///
+    /// # Errors
+    ///
+    /// It gives nothing any more.
+    pub fn key_again(
+        &self,
+        known: &KeyGrant,
+        now: Timestamp,
+    ) -> Result<Arc<KeyGrant>, CredentialError> {
+        let grant = match &self.bootstrap {
+            Some((_, grant)) if grant.id == known.id => Arc::clone(grant),
+            _ => {
+                let keys = self.keys.load();
+                let found = keys.values().find(|grant| grant.id == known.id);
+                Arc::clone(found.ok_or(CredentialError::Unknown)?)
+            }
+        };
+        self.check_key(&grant, now)?;
         Ok(grant)
     }
 
@@ -210,12 +226,25 @@ impl Directory {
         }
         let sessions = self.sessions.load();
         let grant = sessions.get(&SecretHash::of(cookie)).ok_or(CredentialError::Unknown)?;
-        let idle = grant.used.get().map_or(0, |seen| now.millis_since(seen));
-        if grant.expires_at <= now || idle >= self.session_idle_ms_max {
-            return Err(CredentialError::Expired);
-        }
-        self.check_tenant(&grant.principal)?;
+        self.check_session(grant, now)?;
         grant.used.touch(now);
+        Ok(Arc::clone(grant))
+    }
+
+    /// Returns what a session gives now that was shown some time ago. It does not count as a use; looks at all sessions.
+    ///
+    /// # Errors
+    ///
+    /// It gives nothing any more.
+    pub fn session_again(
+        &self,
+        known: &SessionGrant,
+        now: Timestamp,
+    ) -> Result<Arc<SessionGrant>, CredentialError> {
+        let sessions = self.sessions.load();
+        let found = sessions.values().find(|grant| grant.id == known.id);
+        let grant = found.ok_or(CredentialError::Unknown)?;
+        self.check_session(grant, now)?;
         Ok(Arc::clone(grant))
     }
 
@@ -235,6 +264,24 @@ impl Directory {
     #[must_use]
     pub const fn has_bootstrap_key(&self) -> bool {
         self.bootstrap.is_some()
+    }
+
+    fn check_key(&self, grant: &KeyGrant, now: Timestamp) -> Result<(), CredentialError> {
+        if grant.revoked_at.is_some() {
+            return Err(CredentialError::Revoked);
+        }
+        if grant.expires_at.is_some_and(|at| at <= now) {
+            return Err(CredentialError::Expired);
+        }
+        self.check_tenant(&grant.principal)
+    }
+
+    fn check_session(&self, grant: &SessionGrant, now: Timestamp) -> Result<(), CredentialError> {
+        let idle = grant.used.get().map_or(0, |seen| now.millis_since(seen));
+        if grant.expires_at <= now || idle >= self.session_idle_ms_max {
+            return Err(CredentialError::Expired);
+        }
+        self.check_tenant(&grant.principal)
     }
 
     /// Those who may act in every tenant are not locked out by the one that they happen to be in.

@@ -14,6 +14,7 @@ use tsdb::Store;
 
 use crate::breaker::Breaker;
 use crate::failure::{Failure, Kind, NativeFailure};
+use crate::identity::Known;
 use crate::live::Snapshot;
 use crate::parts::App;
 use crate::stale::LastAnswers;
@@ -27,6 +28,8 @@ const STATS_KEPT: Duration = Duration::from_secs(10);
 pub(crate) struct Caller {
     pub(crate) app: Arc<App>,
     pub(crate) principal: Arc<Principal>,
+    /// How the principal is known.
+    pub(crate) known: Known,
     pub(crate) tenant: Arc<Tenant>,
     /// Whose limits hold.
     pub(crate) paying: Paying,

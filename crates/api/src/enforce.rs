@@ -117,14 +117,33 @@ fn caller(app: &Arc<App>, rule: Rule, request: &Request, now: Now) -> Result<Cal
     let known = app.known(request)?;
     authorize(&known.principal, rule.access)?;
     let id = tenant(&known.principal, request.headers().get(TENANT_HEADER))?;
-    // Who may act in every tenant is known by a credential of another one. Managing goes on.
-    let is_disabled = app.access.directory().tenant(&id).is_some_and(|tenant| tenant.disabled);
-    if is_disabled && rule.class != Class::Admin {
-        return Err(Failure::new(Kind::TenantDisabled, format!("the tenant '{id}' is disabled")));
+    // Managing goes on.
+    if rule.class != Class::Admin {
+        check_enabled(app, &id)?;
     }
     let tenant = app.tenant(&id)?;
     let paying = app.admission.paying(&known, &tenant, now);
-    Ok(Caller { app: Arc::clone(app), principal: known.principal, tenant, paying })
+    let principal = Arc::clone(&known.principal);
+    Ok(Caller { app: Arc::clone(app), principal, known, tenant, paying })
+}
+
+/// Checks that whoever asked may still ask for the same, for what stays open.
+pub(crate) fn check_again(caller: &Caller, access: Access) -> Result<(), Failure> {
+    let Caller { app, known, tenant, .. } = caller;
+    let principal = app.identity.again(known, app.clock.now())?;
+    authorize(&principal, access)?;
+    if principal.tenant != tenant.id && !principal.all_tenants {
+        return Err(Failure::new(Kind::TenantForbidden, "the tenant is another one now"));
+    }
+    check_enabled(app, &tenant.id)
+}
+
+/// Checks that a tenant is open. Who may act in every tenant is known by a credential of another one.
+fn check_enabled(app: &App, id: &TenantId) -> Result<(), Failure> {
+    if app.access.directory().tenant(id).is_some_and(|tenant| tenant.disabled) {
+        return Err(Failure::new(Kind::TenantDisabled, format!("the tenant '{id}' is disabled")));
+    }
+    Ok(())
 }
 
 fn authorize(principal: &Principal, access: Access) -> Result<(), Failure> {

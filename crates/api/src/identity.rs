@@ -99,6 +99,25 @@ impl Identity {
         let message = "send an API key as X-API-Key or Authorization: Bearer, or log in";
         Err(Failure::new(Kind::KeyMissing, message))
     }
+
+    /// Returns who somebody is now that was known some time ago: keys are revoked, sessions end, rights change.
+    pub(crate) fn again(&self, known: &Known, now: Timestamp) -> Result<Arc<Principal>, Failure> {
+        let principal = &known.principal;
+        let Self::Keys(ways) = self else { return Ok(Arc::clone(principal)) };
+        let directory = ways.access.directory();
+        match &known.by {
+            // The configuration alone says what a certificate opens.
+            Credential::None | Credential::Certificate => Ok(Arc::clone(principal)),
+            Credential::Key(key) => {
+                let grant = directory.key_again(key, now).map_err(refused_key)?;
+                Ok(Arc::new(grant.principal.clone()))
+            }
+            Credential::Session(session) => {
+                let grant = directory.session_again(session, now).map_err(refused_session)?;
+                Ok(Arc::new(grant.principal.clone()))
+            }
+        }
+    }
 }
 
 /// Returns the key that a request presents.

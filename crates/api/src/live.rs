@@ -17,12 +17,15 @@ use tokio::sync::Semaphore;
 
 use crate::caller::Caller;
 use crate::endpoint::{Access, Class, Endpoint, Verb};
+use crate::enforce::check_again;
 use crate::failure::{Failure, NativeFailure};
 use crate::gate;
 use crate::legacy::write_latest;
 use crate::openapi::Description;
 use crate::serve::Upgrades;
 
+/// Who may follow them.
+const NEEDED: Access = Access::Needs(Permission::MetricsRead);
 /// How often the newest samples are sent.
 const UPDATE_INTERVAL: Duration = Duration::from_secs(5);
 /// How often a connection is asked whether it lives.
@@ -53,7 +56,7 @@ impl Default for Snapshot {
 
 /// Returns the endpoint of live updates.
 pub(crate) fn endpoints() -> Vec<Endpoint> {
-    let rule = (Access::Needs(Permission::MetricsRead), Class::Live);
+    let rule = (NEEDED, Class::Live);
     let description = Description::new("metrics", "Follow the newest samples over WebSocket")
         .details("docs/live-updates.md describes the messages.")
         .answers_nothing(101, "The connection is a WebSocket now.");
@@ -157,6 +160,9 @@ impl Connection {
         }
         if now >= self.next_update {
             self.next_update = now + UPDATE_INTERVAL;
+            // A key may have been revoked meanwhile, or a session have ended.
+            check_again(&self.caller, NEEDED)
+                .map_err(|failure| End::Told(close_code::POLICY, failure.kind.code()))?;
             if let Some(text) = self.latest().await {
                 self.send(socket, Message::Text(text)).await?;
             }

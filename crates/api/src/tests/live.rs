@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -11,18 +12,22 @@ struct Client(TcpStream);
 
 impl Client {
     async fn connect(address: std::net::SocketAddr) -> Self {
-        let (stream, head) = Self::upgrade(address).await;
+        Self::connect_with(address, "").await
+    }
+
+    async fn connect_with(address: std::net::SocketAddr, header: &str) -> Self {
+        let (stream, head) = Self::upgrade(address, header).await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         Self(stream)
     }
 
     /// Asks for live updates, and returns the head of the answer.
-    async fn upgrade(address: std::net::SocketAddr) -> (TcpStream, String) {
+    async fn upgrade(address: std::net::SocketAddr, header: &str) -> (TcpStream, String) {
         let mut stream = TcpStream::connect(address).await.expect("connect");
         let request = format!(
             "GET /v1/ws HTTP/1.1\r\nhost: {address}\r\norigin: http://{address}\r\n\
              connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
-             sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+             sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{header}\r\n"
         );
         stream.write_all(request.as_bytes()).await.expect("write");
         let mut head = Vec::new();
@@ -117,9 +122,56 @@ async fn live_connections_beyond_the_limit_are_told_to_come_again() {
     );
     let talking = async {
         let client = Client::connect(address).await;
-        let (_stream, head) = Client::upgrade(address).await;
+        let (_stream, head) = Client::upgrade(address, "").await;
         assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
         drop(client);
+        server.stop.send_replace(true);
+    };
+    let (served, ()) = tokio::join!(serving, talking);
+    served.expect("no error");
+}
+
+#[tokio::test]
+async fn live_updates_end_when_the_key_is_revoked() {
+    let keys = |access: &Arc<Access>, _: &Arc<SimClock>| {
+        Identity::Keys(crate::Ways { access: Arc::clone(access), oidc: None })
+    };
+    let server = Server::known_by(ApiLimits::default(), StoreConfig::default(), keys).await;
+    let actor = access::Actor::command_line();
+    let new = access::NewKey {
+        tenant: TenantId::default_tenant(),
+        app: None,
+        name: "screen".to_owned(),
+        permissions: Role::Viewer.permissions(),
+        all_tenants: false,
+        limits: access::KeyLimits::default(),
+        expires_at: None,
+    };
+    let key = server.access.create_key(&actor, new).await.expect("a key");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let clock = Arc::clone(&server.clock);
+    let serving = serve(
+        listener,
+        server.router.clone(),
+        Transport::new(ServeLimits::default(), Arc::new(Arc::clone(&clock))),
+        server.stop.subscribe(),
+    );
+    let talking = async {
+        let header = format!("x-api-key: {}\r\n", key.secret.expose_secret());
+        let root = format!("x-api-key: {ROOT_KEY}\r\n");
+        let mut client = Client::connect_with(address, &header).await;
+        let mut other = Client::connect_with(address, &root).await;
+        client.ping().await;
+        other.ping().await;
+        server.access.revoke_key(&actor, &key.info.id).await.expect("revoked");
+        clock.advance(Duration::from_secs(5));
+        let (kind, reason) = client.receive().await;
+        assert_eq!(
+            (kind, &reason[..]),
+            (8, &[&1008_u16.to_be_bytes(), &b"key_revoked"[..]].concat()[..])
+        );
+        other.ping().await;
         server.stop.send_replace(true);
     };
     let (served, ()) = tokio::join!(serving, talking);
