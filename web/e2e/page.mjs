@@ -59,6 +59,13 @@ async function explore(page) {
   await page.getByText("Graph", { exact: true }).click();
 }
 
+async function constant(page) {
+  await page.goto(`${BASE_URL}/explore?q=${encodeURIComponent("vector(1)")}&from=now-5m&to=now`);
+  await drawn(page, '.explore [data-testid="chart"]');
+  check(true, "a series that never changes is drawn");
+  await page.goBack();
+}
+
 async function theme(page) {
   const light = await themeOf(page);
   await page.getByTestId("theme-toggle").click();
@@ -87,4 +94,4 @@ async function small(page) {
   await picture(page, "overview-small");
 }
 
-await browse([overview, explore, theme, small]);
+await browse([overview, explore, constant, theme, small]);

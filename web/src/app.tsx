@@ -1,4 +1,5 @@
 import { lazy, Suspense, useEffect } from "react";
+import { ErrorBoundary } from "./components/error-boundary";
 import { usePath } from "./components/router";
 import { SessionGate, useSession } from "./components/session";
 import { Shell } from "./components/shell";
@@ -33,9 +34,11 @@ function Views(): React.JSX.Element {
   }, [path]);
   return (
     <Shell path={path}>
-      <Suspense fallback={<div className="explore-loading" />}>
-        <View path={path} />
-      </Suspense>
+      <ErrorBoundary key={path.split("/")[1]}>
+        <Suspense fallback={<div className="explore-loading" />}>
+          <View path={path} />
+        </Suspense>
+      </ErrorBoundary>
     </Shell>
   );
 }

@@ -1,4 +1,5 @@
 import uPlot from "uplot";
+import { spreadOut } from "../lib/axis";
 import { type Theme, withAlpha } from "../lib/colors";
 import { formatNumber, type Unit } from "../lib/format";
 import { isolatedPoints } from "../lib/frame";
@@ -44,11 +45,11 @@ function yRange(look: ChartLook): uPlot.Range.Function {
     if (low === null || high === null || !Number.isFinite(low) || !Number.isFinite(high)) {
       return [look.yMin ?? 0, look.yMax ?? 1];
     }
-    const bottom = Math.min(low, look.yMin ?? low);
-    const top = Math.max(high, look.yMax ?? high);
+    const lowest = Math.min(low, look.yMin ?? low);
+    const [bottom, top] = spreadOut(lowest, Math.max(high, look.yMax ?? high));
     const fixedBottom = look.yMin !== undefined && low >= look.yMin;
     const fixedTop = look.yMax !== undefined && high <= look.yMax * 1.001;
-    const [padLow, padHigh] = uPlot.rangeNum(bottom, top === bottom ? bottom + 1e-9 : top, {
+    const [padLow, padHigh] = uPlot.rangeNum(bottom, top, {
       min: { pad: 0.08, soft: 0, mode: 3 },
       max: { pad: 0.08, soft: 0, mode: 3 },
     });

@@ -54,15 +54,12 @@ function DaysChart({ kind, days, limits, known }: DaysChartProps): React.JSX.Ele
     }
     return lines;
   }, [days, kind, limit, theme]);
-  const unused = days.every((day) => amountOf(day, kind) === 0);
   const look: ChartLook = {
     theme,
     unit: kind.unit,
     stacked: false,
     filled: limit === null,
     yMin: 0,
-    // An axis of nothing but zeros would have the tiniest of scales.
-    yMax: unused ? 1 : undefined,
     syncKey: "usage",
     zoomable: false,
   };
