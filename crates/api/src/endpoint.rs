@@ -18,7 +18,6 @@ use crate::parts::App;
 pub(crate) enum Verb {
     Get,
     Post,
-    Put,
     Patch,
     Delete,
 }
@@ -29,7 +28,6 @@ impl Verb {
         match self {
             Self::Get => "GET",
             Self::Post => "POST",
-            Self::Put => "PUT",
             Self::Patch => "PATCH",
             Self::Delete => "DELETE",
         }
@@ -39,7 +37,6 @@ impl Verb {
         match self {
             Self::Get => MethodFilter::GET,
             Self::Post => MethodFilter::POST,
-            Self::Put => MethodFilter::PUT,
             Self::Patch => MethodFilter::PATCH,
             Self::Delete => MethodFilter::DELETE,
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use access::{Actor, Now, Principal, QueryCharge};
+use access::{Actor, NewAuditEntry, Now, Outcome, Principal, QueryCharge};
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
@@ -48,6 +48,11 @@ pub(crate) async fn enforce(
     let _held = match admitted {
         Ok(held) => held,
         Err(failure) => {
+            if let Some((actor, entry)) = denial(&app, rule, &request, &failure, now)
+                && let Err(error) = app.access.record(&actor, entry).await
+            {
+                tracing::warn!(error = %error, "refused request was not written to the audit log");
+            }
             limits::discard(&app, request.into_body()).await;
             return rule.family.spell(&failure);
         }
@@ -100,6 +105,32 @@ fn admit(app: &Arc<App>, rule: Rule, request: &mut Request, now: Now) -> Result<
     }
     request.extensions_mut().insert(caller);
     Ok(Held { _place: place, _query: query })
+}
+
+/// Returns what the audit log says of somebody known who asked for what they may not do: a few times a minute for each,
+/// so that nobody can fill it.
+fn denial(
+    app: &App,
+    rule: Rule,
+    request: &Request,
+    failure: &Failure,
+    now: Now,
+) -> Option<(Actor, NewAuditEntry)> {
+    if !matches!(failure.kind, Kind::PermissionMissing | Kind::TenantForbidden) {
+        return None;
+    }
+    let known = app.known(request).ok()?;
+    if !app.admission.may_audit(&known.principal, now) {
+        return None;
+    }
+    let entry = NewAuditEntry {
+        tenant: known.principal.tenant.clone(),
+        action: "request.refuse",
+        target: format!("{} {}", request.method(), rule.path),
+        outcome: Outcome::Refused,
+        detail: serde_json::json!({ "code": failure.kind.code() }),
+    };
+    Some((actor(app, request, &known.principal), entry))
 }
 
 /// Returns who manages something, for the audit log.

@@ -2,6 +2,7 @@
 //!
 //! What is refused costs little: nothing of its body is kept, and of a long one nothing is read.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -144,6 +145,11 @@ impl Default for LimitsInForce {
     }
 }
 
+/// Refusals of one key's or person's requests that go into the audit log: a few at once, then one a minute.
+const AUDITED_PER_SECOND: f64 = 1.0 / 60.0;
+const AUDITED_BURST: u64 = 5;
+/// Those whose refusals are counted.
+const DENIED_MAX: usize = 1_024;
 /// Client addresses whose requests are counted: 850 KiB.
 const ADDRESSES_MAX: usize = 32_768;
 /// Longest body of a refused request that is read, and thrown away, so that the connection can go on; in bytes. With
@@ -158,6 +164,8 @@ pub(crate) struct Admission {
     limits: LimitsInForce,
     addresses: KeyedLimiter<ClientKey>,
     logins: KeyedLimiter<ClientKey>,
+    /// By who was refused.
+    denials: KeyedLimiter<u64>,
     places: Places,
     /// Whether requests of this machine are not counted.
     local_only: bool,
@@ -186,6 +194,7 @@ impl Admission {
         Self {
             addresses: KeyedLimiter::new(ADDRESSES_MAX, rng),
             logins: KeyedLimiter::new(ADDRESSES_MAX, rng),
+            denials: KeyedLimiter::new(DENIED_MAX, rng),
             places: Places {
                 query: places(classes.query),
                 write: places(classes.write),
@@ -240,6 +249,15 @@ impl Admission {
         let connection = request.extensions().get::<ConnectionInfo>();
         connection.is_some_and(|info| info.tls)
             || self.client(request).scheme == Some(Scheme::Https)
+    }
+
+    /// Returns whether another refusal of somebody's request goes into the audit log.
+    pub(crate) fn may_audit(&self, principal: &access::Principal, now: Now) -> bool {
+        let mut hasher = DefaultHasher::new();
+        principal.to_string().hash(&mut hasher);
+        // A rate that cannot be made would be our mistake; nothing is lost that is not in the log.
+        let Ok(limit) = RateLimit::new(AUDITED_PER_SECOND, AUDITED_BURST) else { return false };
+        self.denials.check(limit, hasher.finish(), 1, now.monotonic).is_ok()
     }
 
     /// Returns a place among the requests of a class, if the class is limited.

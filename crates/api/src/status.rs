@@ -115,7 +115,7 @@ struct HealthAnswer {
     compaction: Compaction,
     /// `ok` or `failing`, by check.
     checks: BTreeMap<&'static str, &'static str>,
-    /// What is wrong; for those who are logged in.
+    /// What is wrong; for those who may act in every tenant.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     problems: Vec<String>,
 }
@@ -124,7 +124,7 @@ struct HealthAnswer {
 #[derive(Serialize, ToSchema)]
 struct Compaction {
     healthy: bool,
-    /// Why the last time failed; for those who are logged in.
+    /// Why the last time failed; for those who may act in every tenant.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     last_error: Option<String>,
@@ -210,7 +210,7 @@ async fn health(State(app): State<Arc<App>>, visitor: Option<Extension<Visitor>>
         (StatusCode::SERVICE_UNAVAILABLE, "degraded")
     };
     // Reasons name tenants, files and peers: not everybody's business.
-    let known = visitor.is_some();
+    let known = visitor.is_some_and(|Extension(Visitor(known))| known.principal.all_tenants);
     let uptime = app.clock.monotonic().saturating_sub(app.started);
     let answer = HealthAnswer {
         status: word,

@@ -1158,7 +1158,7 @@ export interface components {
         /** @description How the maintenance of the stores is. */
         Compaction: {
             healthy: boolean;
-            /** @description Why the last time failed; for those who are logged in. */
+            /** @description Why the last time failed; for those who may act in every tenant. */
             last_error?: string;
         };
         /** @description All keys. */
@@ -1237,7 +1237,7 @@ export interface components {
                 [key: string]: string;
             };
             compaction: components["schemas"]["Compaction"];
-            /** @description What is wrong; for those who are logged in. */
+            /** @description What is wrong; for those who may act in every tenant. */
             problems?: string[];
             /** @description `healthy` or `degraded`. */
             status: string;
@@ -2349,7 +2349,10 @@ export interface operations {
     post_dash_reload: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2378,7 +2381,10 @@ export interface operations {
                 /** @description The application. */
                 app_id: string;
             };
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2404,7 +2410,10 @@ export interface operations {
     post_api_admin_keys: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2438,7 +2447,10 @@ export interface operations {
     delete_api_admin_keys_id: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path: {
                 /** @description The key. */
                 id: string;
@@ -2471,7 +2483,10 @@ export interface operations {
                 /** @description PromQL. */
                 query: string;
             };
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2498,7 +2513,10 @@ export interface operations {
     post_api_v1_format_query: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2543,7 +2561,10 @@ export interface operations {
                 /** @description Selectors, at most 100. */
                 "match[]"?: string[];
             };
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path: {
                 /** @description The label; `U__…` for names with other characters. */
                 name: string;
@@ -2582,7 +2603,10 @@ export interface operations {
                 /** @description Selectors, at most 100. */
                 "match[]"?: string[];
             };
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2609,7 +2633,10 @@ export interface operations {
     post_api_v1_labels: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2655,7 +2682,10 @@ export interface operations {
                 /** @description Accepted; there is one each. */
                 limit_per_metric?: number;
             };
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2682,7 +2712,10 @@ export interface operations {
     post_api_v1_otlp_v1_metrics: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2726,7 +2759,10 @@ export interface operations {
                 /** @description Most series in the answer; 0 for all. */
                 limit?: number;
             };
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2753,7 +2789,10 @@ export interface operations {
     post_api_v1_query: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2805,7 +2844,10 @@ export interface operations {
                 /** @description Most series in the answer; 0 for all. */
                 limit?: number;
             };
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2832,7 +2874,10 @@ export interface operations {
     post_api_v1_query_range: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2882,7 +2927,10 @@ export interface operations {
                 /** @description Selectors, at most 100. */
                 "match[]": string[];
             };
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2909,7 +2957,10 @@ export interface operations {
     post_api_v1_series: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2948,7 +2999,10 @@ export interface operations {
     get_api_v1_status_buildinfo: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2975,7 +3029,10 @@ export interface operations {
     post_api_v1_write: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3007,7 +3064,10 @@ export interface operations {
     get_debug_pprof_heap: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3036,7 +3096,10 @@ export interface operations {
                 /** @description How long, 1 to 60; 10 by default. */
                 seconds?: number;
             };
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3063,7 +3126,10 @@ export interface operations {
     get_debug_pprof_threads: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3131,7 +3197,10 @@ export interface operations {
     get_metrics: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3231,7 +3300,10 @@ export interface operations {
                 /** @description `next` of the page before. */
                 cursor?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3257,7 +3329,10 @@ export interface operations {
     get_v1_cardinality: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3284,7 +3359,10 @@ export interface operations {
     get_v1_config: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3340,7 +3418,10 @@ export interface operations {
     post_v1_ingest: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3377,7 +3458,10 @@ export interface operations {
                 /** @description Those that have ended, too. */
                 include_revoked?: boolean;
             };
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3403,7 +3487,10 @@ export interface operations {
     post_v1_keys: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3437,7 +3524,10 @@ export interface operations {
     delete_v1_keys_id: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path: {
                 /** @description The key. */
                 id: string;
@@ -3465,7 +3555,10 @@ export interface operations {
     post_v1_keys_id_rotate: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path: {
                 /** @description The key. */
                 id: string;
@@ -3562,7 +3655,10 @@ export interface operations {
     post_v1_metrics: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3597,7 +3693,10 @@ export interface operations {
     get_v1_metrics_list: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3652,7 +3751,10 @@ export interface operations {
                 /** @description Only this metric. */
                 metric?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3679,7 +3781,10 @@ export interface operations {
     post_v1_query_execute: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3718,7 +3823,10 @@ export interface operations {
                 /** @description RFC 3339 or Unix seconds; now by default. */
                 time?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3745,7 +3853,10 @@ export interface operations {
     post_v1_query_instant: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3791,7 +3902,10 @@ export interface operations {
                 /** @description 1 to 5000 points per series; 1000 by default. */
                 maxPoints?: number;
             };
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3973,7 +4087,10 @@ export interface operations {
     get_v1_stats: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4000,7 +4117,10 @@ export interface operations {
     get_v1_storage: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4027,7 +4147,10 @@ export interface operations {
     get_v1_tenants: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4053,7 +4176,10 @@ export interface operations {
     post_v1_tenants: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4087,7 +4213,10 @@ export interface operations {
     patch_v1_tenants_id: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path: {
                 /** @description The tenant. */
                 id: string;
@@ -4127,7 +4256,10 @@ export interface operations {
                 /** @description How many days, up to 366; 30 by default. */
                 days?: number;
             };
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4153,7 +4285,10 @@ export interface operations {
     get_v1_users: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4179,7 +4314,10 @@ export interface operations {
     post_v1_users: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4213,7 +4351,10 @@ export interface operations {
     delete_v1_users_id: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path: {
                 /** @description The person. */
                 id: string;
@@ -4241,7 +4382,10 @@ export interface operations {
     patch_v1_users_id: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path: {
                 /** @description The person. */
                 id: string;
@@ -4278,7 +4422,10 @@ export interface operations {
     post_v1_users_id_password: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path: {
                 /** @description The person. */
                 id: string;
@@ -4313,7 +4460,10 @@ export interface operations {
     get_v1_ws: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
             path?: never;
             cookie?: never;
         };

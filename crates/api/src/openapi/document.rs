@@ -27,6 +27,14 @@ codes are listed in docs/errors.md. Where a login is needed, send an API key as 
 `Authorization: Bearer`, or use the session cookie that the login gives; with the cookie, changes also need \
 `X-CSRF-Token`.";
 
+/// Taken by everything that is for one tenant.
+const TENANT: Parameter = Parameter {
+    name: "X-Scope-OrgID",
+    details: "Another tenant than the own one, for those who may act in every tenant.",
+    place: Place::Header { required: false },
+    kind: Kind::Text,
+};
+
 /// The headings, in order.
 pub(crate) const TAGS: [(&str, &str); 7] = [
     ("prometheus", "The Prometheus HTTP API, as Grafana and others expect it."),
@@ -133,7 +141,6 @@ const fn method(verb: Verb) -> HttpMethod {
     match verb {
         Verb::Get => HttpMethod::Get,
         Verb::Post => HttpMethod::Post,
-        Verb::Put => HttpMethod::Put,
         Verb::Patch => HttpMethod::Patch,
         Verb::Delete => HttpMethod::Delete,
     }
@@ -155,6 +162,9 @@ fn operation(endpoint: &Endpoint, verb: Verb) -> OperationBuilder {
         if !is_form || !matches!(parameter.place, Place::Query { .. }) {
             operation = operation.parameter(self::parameter(parameter));
         }
+    }
+    if matches!(rule.access, Access::Needs(_) | Access::Server) {
+        operation = operation.parameter(self::parameter(&TENANT));
     }
     let body = if is_form { Some(form(description)) } else { body(description) };
     operation = operation.request_body(body);

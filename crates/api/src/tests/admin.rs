@@ -249,3 +249,19 @@ async fn causalitys_key_routes_keep_their_shapes() {
     assert_eq!((status, &refused["error"]), (400, &json!("app_id query parameter is required")));
     assert_eq!(ask(&server, ROOT_KEY, (Method::DELETE, "/api/admin/keys/x"), None).await.0, 404);
 }
+
+#[tokio::test]
+async fn what_a_key_may_not_do_is_in_the_audit_log_a_few_times() {
+    let server = server().await;
+    let (key, id) = make_key(&server, ROOT_KEY, json!({"name": "nosy", "role": "ingest"})).await;
+    for _ in 0..20 {
+        assert_eq!(get_as(&server, &key, "/api/v1/query?query=1").await.0, 403);
+    }
+    let (_, audit) = get_as(&server, ROOT_KEY, "/v1/audit?action=request.refuse").await;
+    let entries = audit["entries"].as_array().expect("entries");
+    assert_eq!(entries.len(), 5);
+    let entry = &entries[0];
+    assert_eq!(entry["actor"], json!(format!("key {id}")));
+    assert_eq!(entry["target"], "GET /api/v1/query");
+    assert_eq!(entry["detail"], json!({"code": "permission_missing"}));
+}
