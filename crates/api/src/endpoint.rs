@@ -8,6 +8,7 @@ use access::Permission;
 use axum::handler::Handler;
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
+use ingest::OtlpFormat;
 
 use crate::failure::Failure;
 use crate::openapi::Description;
@@ -82,6 +83,8 @@ pub(crate) enum Family {
     Native,
     /// `{"error":…,"code":…}`, the error being the sentence.
     Causality,
+    /// `{"message":…}`, as OTLP has it; what is wrong with a body of protobuf is said in protobuf.
+    Otlp,
     /// A line of text.
     Plain,
 }
@@ -98,6 +101,7 @@ impl Family {
             Self::Prometheus => failure.prometheus(),
             Self::Native => failure.native(),
             Self::Causality => failure.causality(),
+            Self::Otlp => failure.otlp(OtlpFormat::Json),
             Self::Plain => failure.plain(),
         }
     }

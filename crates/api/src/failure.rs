@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use ingest::{OtlpFormat, encode_otlp_status};
 use model::{AppendError, SourceError};
 use promql::QueryError;
 
@@ -344,6 +345,13 @@ impl Failure {
         json.string(self.kind.code());
         json.raw("}\n");
         self.finish(json_response(self.status(), json))
+    }
+
+    /// Returns the answer as OTLP spells it: a `google.rpc.Status` with a message.
+    pub(crate) fn otlp(&self, format: OtlpFormat) -> Response {
+        let body = encode_otlp_status(format, &self.message);
+        let content_type = [(header::CONTENT_TYPE, format.content_type())];
+        self.finish((self.status(), content_type, body).into_response())
     }
 
     /// Returns the answer as a line of text.

@@ -73,7 +73,8 @@ pub(crate) struct Content {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) details: &'static str,
-    pub(crate) content: Option<Content>,
+    /// The bodies that it may have; none for an answer without a body.
+    pub(crate) contents: Vec<Content>,
 }
 
 impl Description {
@@ -130,7 +131,7 @@ impl Description {
     /// Answers with JSON.
     pub(crate) fn answers_with<T: ToSchema>(mut self, status: u16, details: &'static str) -> Self {
         let content = Content { media_type: "application/json", schema: Some(self.refer::<T>()) };
-        self.answers.push(Answer { status, details, content: Some(content) });
+        self.answers.push(Answer { status, details, contents: vec![content] });
         self
     }
 
@@ -142,13 +143,21 @@ impl Description {
         details: &'static str,
     ) -> Self {
         let content = Content { media_type, schema: Some(text()) };
-        self.answers.push(Answer { status, details, content: Some(content) });
+        self.answers.push(Answer { status, details, contents: vec![content] });
+        self
+    }
+
+    /// Lets the answer described last have a body of another media type, as the request's.
+    pub(crate) fn or_media(mut self, media_type: &'static str) -> Self {
+        if let Some(answer) = self.answers.last_mut() {
+            answer.contents.push(Content { media_type, schema: Some(text()) });
+        }
         self
     }
 
     /// Answers without a body.
     pub(crate) fn answers_nothing(mut self, status: u16, details: &'static str) -> Self {
-        self.answers.push(Answer { status, details, content: None });
+        self.answers.push(Answer { status, details, contents: Vec::new() });
         self
     }
 

@@ -5,10 +5,9 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::{StatusCode, header};
-use ingest::{
-    Compression, OtlpError, OtlpFormat, decode_otlp, encode_otlp_response, encode_otlp_status,
-};
+use ingest::{Compression, OtlpError, OtlpFormat, decode_otlp, encode_otlp_response};
 use model::{AppendMode, CommitSequence, SampleSink as _};
+use utoipa::ToSchema;
 
 use crate::body;
 use crate::caller::Caller;
@@ -17,6 +16,36 @@ use crate::failure::{Failure, Kind};
 use crate::openapi::Description;
 use crate::stats::Protocol;
 use crate::write;
+
+/// An `ExportMetricsServiceRequest` of OTLP.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes what decode_otlp reads")]
+struct ExportMetricsRequest {
+    #[schema(value_type = Vec<Object>, required = false)]
+    resource_metrics: Option<Vec<serde_json::Value>>,
+}
+
+/// An `ExportMetricsServiceResponse` of OTLP.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes what encode_otlp_response writes")]
+struct ExportMetricsResponse {
+    /// What could not be stored, if there was anything.
+    #[schema(nullable = false)]
+    partial_success: Option<PartialSuccess>,
+}
+
+/// What could not be stored.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes what encode_otlp_response writes")]
+struct PartialSuccess {
+    /// A number of samples.
+    rejected_data_points: String,
+    /// Why, for people.
+    error_message: String,
+}
 
 /// What became of a request.
 struct Stored {
@@ -33,10 +62,11 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         Description::new("metrics", "Store what an OpenTelemetry exporter sends")
             .details("What could not be stored is counted in the answer's partial success.")
             .takes_media("application/x-protobuf")
-            .takes_media("application/json")
-            .answers_media(200, "application/json", "What could be stored is on stable storage.")
+            .takes::<ExportMetricsRequest>()
+            .answers::<ExportMetricsResponse>("What could be stored is on stable storage.")
+            .or_media("application/x-protobuf")
     };
-    let otlp = |path| Endpoint::new(Verb::Post, path, write_rule, metrics).family(Family::Native);
+    let otlp = |path| Endpoint::new(Verb::Post, path, write_rule, metrics).family(Family::Otlp);
     vec![
         otlp("/api/v1/otlp/v1/metrics").describe(description()),
         otlp("/v1/metrics").describe(description()),
@@ -49,22 +79,15 @@ pub(crate) async fn metrics(caller: Caller, request: Request) -> Response {
     let format = content_type.and_then(|value| value.to_str().ok());
     let Some(format) = format.and_then(OtlpFormat::from_content_type) else {
         let message = "OTLP needs Content-Type: application/x-protobuf or application/json";
-        return Failure::new(Kind::UnsupportedMedia, message).plain();
+        return Failure::new(Kind::UnsupportedMedia, message).otlp(OtlpFormat::Json);
     };
     match store(&caller, format, request).await {
         Ok(stored) => {
             let body = encode_otlp_response(format, stored.rejected, &stored.message);
-            respond(StatusCode::OK, format, body)
+            (StatusCode::OK, [(header::CONTENT_TYPE, format.content_type())], body).into_response()
         }
-        Err(failure) => {
-            let body = encode_otlp_status(format, &failure.message);
-            failure.finish(respond(failure.status(), format, body))
-        }
+        Err(failure) => failure.otlp(format),
     }
-}
-
-fn respond(status: StatusCode, format: OtlpFormat, body: Vec<u8>) -> Response {
-    (status, [(header::CONTENT_TYPE, format.content_type())], body).into_response()
 }
 
 async fn store(caller: &Caller, format: OtlpFormat, request: Request) -> Result<Stored, Failure> {

@@ -1230,6 +1230,15 @@ export interface components {
             /** @description A duration such as `15s`, the default. */
             step?: string | null;
         };
+        /** @description An `ExportMetricsServiceRequest` of OTLP. */
+        ExportMetricsRequest: {
+            resourceMetrics?: Record<string, unknown>[];
+        };
+        /** @description An `ExportMetricsServiceResponse` of OTLP. */
+        ExportMetricsResponse: {
+            /** @description What could not be stored, if there was anything. */
+            partialSuccess?: components["schemas"]["PartialSuccess"];
+        };
         /** @description How the program is. */
         HealthAnswer: {
             /** @description `ok` or `failing`, by check. */
@@ -1405,6 +1414,18 @@ export interface components {
         NewKeyAnswer: components["schemas"]["Key"] & {
             /** @description The key: 64 hexadecimal digits. It cannot be seen again. */
             key: string;
+        };
+        /** @description A refusal of the OTLP routes: a `google.rpc.Status`. */
+        OtlpError: {
+            /** @description What is wrong, and what to change. */
+            message: string;
+        };
+        /** @description What could not be stored. */
+        PartialSuccess: {
+            /** @description Why, for people. */
+            errorMessage: string;
+            /** @description A number of samples. */
+            rejectedDataPoints: string;
         };
         /** @description A change of the own password. */
         PasswordChange: {
@@ -2009,6 +2030,156 @@ export interface components {
             };
             content: {
                 "application/json": components["schemas"]["NativeError"];
+            };
+        };
+        /** @description A parameter or the body makes no sense. */
+        Otlp400: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["OtlpError"];
+                "application/x-protobuf": string;
+            };
+        };
+        /** @description It is not known who sends the request. */
+        Otlp401: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["OtlpError"];
+                "application/x-protobuf": string;
+            };
+        };
+        /** @description Not allowed, or the request comes from elsewhere. */
+        Otlp403: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["OtlpError"];
+                "application/x-protobuf": string;
+            };
+        };
+        /** @description There is no such thing, or no such tenant. */
+        Otlp404: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["OtlpError"];
+                "application/x-protobuf": string;
+            };
+        };
+        /** @description The body took too long to arrive. */
+        Otlp408: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["OtlpError"];
+                "application/x-protobuf": string;
+            };
+        };
+        /** @description It contradicts what is there, such as a name that is taken. */
+        Otlp409: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["OtlpError"];
+                "application/x-protobuf": string;
+            };
+        };
+        /** @description The body is too long, or has too many parts. */
+        Otlp413: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["OtlpError"];
+                "application/x-protobuf": string;
+            };
+        };
+        /** @description The body is of a kind that this route does not read. */
+        Otlp415: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["OtlpError"];
+                "application/x-protobuf": string;
+            };
+        };
+        /** @description The query cannot be evaluated. */
+        Otlp422: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["OtlpError"];
+                "application/x-protobuf": string;
+            };
+        };
+        /** @description Too many requests; come again after Retry-After. */
+        Otlp429: {
+            headers: {
+                /** @description Seconds after which to come again. */
+                "Retry-After"?: string;
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["OtlpError"];
+                "application/x-protobuf": string;
+            };
+        };
+        /** @description Too much is going on, or the storage is not available. */
+        Otlp503: {
+            headers: {
+                /** @description Seconds after which to come again. */
+                "Retry-After"?: string;
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["OtlpError"];
+                "application/x-protobuf": string;
+            };
+        };
+        /** @description The tenant's storage is full. */
+        Otlp507: {
+            headers: {
+                /** @description Seconds after which to come again. */
+                "Retry-After"?: string;
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["OtlpError"];
+                "application/x-protobuf": string;
             };
         };
         /** @description A parameter or the body makes no sense. */
@@ -2721,7 +2892,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": string;
+                "application/json": components["schemas"]["ExportMetricsRequest"];
                 "application/x-protobuf": string;
             };
         };
@@ -2732,19 +2903,20 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": string;
+                    "application/json": components["schemas"]["ExportMetricsResponse"];
+                    "application/x-protobuf": string;
                 };
             };
-            400: components["responses"]["Native400"];
-            401: components["responses"]["Native401"];
-            403: components["responses"]["Native403"];
-            404: components["responses"]["Native404"];
-            408: components["responses"]["Native408"];
-            413: components["responses"]["Native413"];
-            415: components["responses"]["Native415"];
-            429: components["responses"]["Native429"];
-            503: components["responses"]["Native503"];
-            507: components["responses"]["Native507"];
+            400: components["responses"]["Otlp400"];
+            401: components["responses"]["Otlp401"];
+            403: components["responses"]["Otlp403"];
+            404: components["responses"]["Otlp404"];
+            408: components["responses"]["Otlp408"];
+            413: components["responses"]["Otlp413"];
+            415: components["responses"]["Otlp415"];
+            429: components["responses"]["Otlp429"];
+            503: components["responses"]["Otlp503"];
+            507: components["responses"]["Otlp507"];
         };
     };
     get_api_v1_query: {
@@ -3664,7 +3836,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": string;
+                "application/json": components["schemas"]["ExportMetricsRequest"];
                 "application/x-protobuf": string;
             };
         };
@@ -3675,19 +3847,20 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": string;
+                    "application/json": components["schemas"]["ExportMetricsResponse"];
+                    "application/x-protobuf": string;
                 };
             };
-            400: components["responses"]["Native400"];
-            401: components["responses"]["Native401"];
-            403: components["responses"]["Native403"];
-            404: components["responses"]["Native404"];
-            408: components["responses"]["Native408"];
-            413: components["responses"]["Native413"];
-            415: components["responses"]["Native415"];
-            429: components["responses"]["Native429"];
-            503: components["responses"]["Native503"];
-            507: components["responses"]["Native507"];
+            400: components["responses"]["Otlp400"];
+            401: components["responses"]["Otlp401"];
+            403: components["responses"]["Otlp403"];
+            404: components["responses"]["Otlp404"];
+            408: components["responses"]["Otlp408"];
+            413: components["responses"]["Otlp413"];
+            415: components["responses"]["Otlp415"];
+            429: components["responses"]["Otlp429"];
+            503: components["responses"]["Otlp503"];
+            507: components["responses"]["Otlp507"];
         };
     };
     get_v1_metrics_list: {

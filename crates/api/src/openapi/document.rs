@@ -68,6 +68,14 @@ struct CausalityError {
     code: String,
 }
 
+/// A refusal of the OTLP routes: a `google.rpc.Status`.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what failure.rs writes")]
+struct OtlpError {
+    /// What is wrong, and what to change.
+    message: String,
+}
+
 /// A refusal of the Prometheus HTTP API.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what failure.rs writes")]
@@ -84,7 +92,9 @@ struct PrometheusError {
 pub(crate) fn document(endpoints: &[Endpoint]) -> OpenApi {
     let mut paths: BTreeMap<&str, PathItem> = BTreeMap::new();
     let mut components = ComponentsBuilder::new();
-    for family in [Family::Causality, Family::Native, Family::Plain, Family::Prometheus] {
+    for family in
+        [Family::Causality, Family::Native, Family::Otlp, Family::Plain, Family::Prometheus]
+    {
         for (status, details) in REFUSALS {
             let name = refusal_name(status, family);
             components = components.response(name, refusal(status, details, family));
@@ -93,6 +103,7 @@ pub(crate) fn document(endpoints: &[Endpoint]) -> OpenApi {
     components = components
         .schema(CausalityError::name(), CausalityError::schema())
         .schema(NativeError::name(), NativeError::schema())
+        .schema(OtlpError::name(), OtlpError::schema())
         .schema(PrometheusError::name(), PrometheusError::schema());
     for endpoint in endpoints {
         for (name, schema) in &endpoint.description.schemas {
@@ -273,11 +284,10 @@ fn media(content: &Content) -> openapi::Content {
 
 fn answer(answer: &Answer) -> Response {
     let response = ResponseBuilder::new().description(answer.details);
-    match &answer.content {
-        None => response,
-        Some(content) => response.content(content.media_type, media(content)),
-    }
-    .build()
+    let contents = answer.contents.iter();
+    contents
+        .fold(response, |response, content| response.content(content.media_type, media(content)))
+        .build()
 }
 
 /// The refusals that come with rules and classes, by status.
@@ -333,6 +343,7 @@ fn refusal(status: u16, details: &'static str, family: Family) -> Response {
             ("application/json", Ref::from_schema_name(CausalityError::name()).into())
         }
         Family::Native => ("application/json", Ref::from_schema_name(NativeError::name()).into()),
+        Family::Otlp => ("application/json", Ref::from_schema_name(OtlpError::name()).into()),
         Family::Plain => ("text/plain; charset=utf-8", Object::with_type(Type::String).into()),
     };
     let text = |details: &str| {
@@ -345,6 +356,10 @@ fn refusal(status: u16, details: &'static str, family: Family) -> Response {
         .description(details)
         .content(media_type, ContentBuilder::new().schema(Some(schema)).build())
         .header("X-Error-Code", text("The stable code of the refusal."));
+    if family == Family::Otlp {
+        let protobuf = ContentBuilder::new().schema(Some(Object::with_type(Type::String))).build();
+        response = response.content("application/x-protobuf", protobuf);
+    }
     if matches!(status, 429 | 503 | 507) {
         response = response.header("Retry-After", text("Seconds after which to come again."));
     }
