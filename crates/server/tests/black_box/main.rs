@@ -13,4 +13,5 @@ mod peers;
 mod program;
 mod prometheus;
 mod recorder;
+mod shutdown;
 mod tls;
