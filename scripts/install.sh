@@ -12,11 +12,24 @@ command -v cargo >/dev/null 2>&1 || { echo "error: cargo is missing: install Rus
 command -v node >/dev/null 2>&1 || { echo "error: node is missing: install Node.js 20.19 or later, with npm" >&2; exit 1; }
 
 need cc gcc
+# Puts the Python programs of the tests into a virtual environment of their own, once per version of the list.
+install_python() {
+  local venv=${XDG_CACHE_HOME:-$HOME/.cache}/tinyobs/venv wanted=$here/requirements-test.txt
+  cmp -s "$wanted" "$venv/installed.txt" && return
+  "$here/say.sh" "installing schemathesis into $venv: half a minute"
+  if ! { python3 -m venv --clear "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps \
+    -r "$wanted" && cp "$wanted" "$venv/installed.txt"; } >/dev/null 2>&1; then
+    rm -rf "$venv"
+    echo "note: schemathesis could not be installed (python3 with venv, and PyPI), so a test will say that it was skipped" >&2
+  fi
+}
+
 case "${1:-build}" in
   build) ;;
   test) need chromium chromium; need prometheus prometheus; need prometheus-node-exporter prometheus-node-exporter
     # Its programs are not on the path.
-    [ -d /usr/lib/postgresql ] || missing_packages+=(postgresql) ;;
+    [ -d /usr/lib/postgresql ] || missing_packages+=(postgresql)
+    install_python ;;
   bench) need prometheus prometheus; need victoria-metrics victoria-metrics ;;
   *) echo "error: unknown purpose '$1'" >&2; exit 1 ;;
 esac

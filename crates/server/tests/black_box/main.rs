@@ -5,6 +5,7 @@
 
 mod access;
 mod command_line;
+mod contract;
 mod crash;
 mod load;
 mod login;
