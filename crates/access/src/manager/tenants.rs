@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::TenantId;
 use serde_json::json;
-use state::{StateError, Statement};
+use state::{StateError, Statement, Value};
 
 use super::{Access, Area, Attempt, Rights, check_name};
 use crate::audit::{NewAuditEntry, Outcome};
@@ -93,31 +93,33 @@ impl Access {
         }
         change.name.as_deref().map_or(Ok(()), |name| check_name("name", name))?;
         let not_found = || AccessError::NotFound { what: "tenant", id: id.to_string() };
-        // What another server has just changed is not to be undone.
+        // Another server may just have made it.
         self.follow().await;
         let old = self.directory.tenant(id).ok_or_else(not_found)?;
         let tenant = Tenant {
             id: id.clone(),
-            name: change.name.unwrap_or_else(|| old.name.clone()),
-            limits: change.limits.map_or_else(|| Arc::clone(&old.limits), Arc::new),
+            name: change.name.clone().unwrap_or_else(|| old.name.clone()),
+            limits: change.limits.clone().map_or_else(|| Arc::clone(&old.limits), Arc::new),
             metrics_retention: change.metrics_retention.unwrap_or(old.metrics_retention),
             disabled: change.disabled.unwrap_or(old.disabled),
             created_at: old.created_at,
         };
+        // Only what is asked for is written: somebody else may be changing the rest at this moment.
         let update = Statement::new(
-            "UPDATE tenants SET name = $2, limits = $3, retention = $4, disabled = $5 WHERE id = $1",
+            "UPDATE tenants SET name = COALESCE($2, name), limits = COALESCE($3, limits), \
+             retention = COALESCE($4, retention), disabled = COALESCE($5, disabled) WHERE id = $1",
             [
                 id.as_str().into(),
-                tenant.name.as_str().into(),
-                tenant.limits.to_json().into(),
-                rows::retention_to_json(tenant.metrics_retention).into(),
-                tenant.disabled.into(),
+                change.name.as_deref().into(),
+                change.limits.as_ref().map(TenantLimits::to_json).as_deref().into(),
+                change.metrics_retention.map(rows::retention_to_json).as_deref().into(),
+                change.disabled.map_or(Value::Null, Value::from),
             ],
         );
         let entry = done(&tenant, "tenant.update");
         let statements = [Area::Tenants.changed(), update.affecting(1), self.audited(actor, entry)];
         match self.change(&statements).await {
-            Ok(()) => Ok(Arc::new(tenant)),
+            Ok(()) => Ok(self.directory.tenant(id).unwrap_or_else(|| Arc::new(tenant))),
             Err(StateError::Unmet { .. }) => Err(not_found()),
             Err(error) => Err(error.into()),
         }

@@ -69,6 +69,7 @@ contract!(
     a_change_of_rights_counts_at_once_in_open_sessions,
     a_provider_decides_about_its_people,
     a_disabled_tenant_is_closed,
+    changes_of_a_tenant_at_the_same_time_undo_nothing,
     the_audit_log_is_read_in_pages,
     what_is_old_is_removed,
     last_uses_and_usage_outlive_the_program,
@@ -668,6 +669,26 @@ async fn a_disabled_tenant_is_closed(url: StateUrl) {
     let nowhere = TenantId::new("nowhere").expect("a name");
     let refused = access.update_tenant(&root(), &nowhere, change(true)).await;
     assert!(matches!(refused, Err(AccessError::NotFound { .. })), "{refused:?}");
+}
+
+async fn changes_of_a_tenant_at_the_same_time_undo_nothing(url: StateUrl) {
+    let world = World::new(&url).await;
+    let access = &world.access;
+    access.create_tenant(&root(), new_tenant(other())).await.expect("a tenant");
+    let disable = TenantChange { disabled: Some(true), ..TenantChange::default() };
+    let rename = TenantChange { name: Some("renamed".to_owned()), ..TenantChange::default() };
+    let limits = TenantLimits { series_max: Some(7), ..TenantLimits::default() };
+    let limit = TenantChange { limits: Some(limits.clone()), ..TenantChange::default() };
+    let (root, id) = (root(), other());
+    let (disabled, renamed, limited) = tokio::join!(
+        access.update_tenant(&root, &id, disable),
+        access.update_tenant(&root, &id, rename),
+        access.update_tenant(&root, &id, limit),
+    );
+    assert!(disabled.is_ok() && renamed.is_ok() && limited.is_ok());
+    let tenant = access.directory().tenant(&id).expect("the tenant");
+    assert_eq!((tenant.disabled, &*tenant.name), (true, "renamed"));
+    assert_eq!(*tenant.limits, limits);
 }
 
 async fn the_audit_log_is_read_in_pages(url: StateUrl) {
