@@ -113,13 +113,17 @@ impl Access {
         Ok(sums)
     }
 
-    /// Stores last uses and usage. What cannot be stored is stored the next time.
+    /// Stores last uses and usage. What cannot be stored is stored the next time. A database that does not answer is
+    /// not asked again for each tenant: the end of the program would wait for all of that.
     pub(super) async fn write_back(&self) {
         if let Err(error) = self.write_uses().await {
             tracing::warn!(
                 error = describe(&error),
                 "last uses of keys and sessions cannot be stored"
             );
+            if error.is_retryable() {
+                return;
+            }
         }
         for (tenant, usage) in self.meters.tenants() {
             if let Err(error) = self.write_usage(&tenant, &usage).await {
@@ -128,6 +132,9 @@ impl Access {
                     tenant = tenant.as_str(),
                     "usage cannot be stored"
                 );
+                if error.is_retryable() {
+                    return;
+                }
             }
         }
     }
