@@ -183,9 +183,16 @@ impl App {
         if let Some(tenant) = self.tenants.read().get(id) {
             return Ok(Arc::clone(tenant));
         }
-        let store = self.stores.get(id).ok_or_else(|| {
-            Failure::new(Kind::TenantUnknown, format!("there is no tenant '{id}' here"))
-        })?;
+        let store =
+            self.stores.get(id).ok_or_else(|| match self.access.directory().tenant(id) {
+                // Senders throw away what is refused for good, and this is not.
+                Some(_) => {
+                    Failure::overloaded(format!("the data of tenant '{id}' is not open yet"))
+                }
+                None => {
+                    Failure::new(Kind::TenantUnknown, format!("there is no tenant '{id}' here"))
+                }
+            })?;
         let usage = self.admission.usage(id, self.clock.now())?;
         let mut tenants = self.tenants.write();
         let tenant = tenants
@@ -193,6 +200,7 @@ impl App {
             .or_insert_with(|| Arc::new(Tenant::new(id.clone(), store, usage)));
         Ok(Arc::clone(tenant))
     }
+
     /// Returns the tenants whose storage is not asked for a while, ascending.
     pub(crate) fn open_breakers(&self) -> Vec<TenantId> {
         let tenants = self.tenants.read();

@@ -95,6 +95,10 @@ fn look(app: &App) -> Found {
         }
     }
     found.checks.insert("cardinality", near);
+    let tenants = app.access.directory().tenants();
+    let closed = tenants.iter().filter(|tenant| app.stores.get(&tenant.id).is_none());
+    let problems = closed.map(|tenant| format!("{}: the data is not open", tenant.id));
+    found.checks.entry("storage").or_default().extend(problems);
     let open = app.open_breakers();
     let breakers = open.iter().map(|tenant| format!("{tenant}: reads are refused for a while"));
     found.checks.insert("reads", breakers.collect());

@@ -1,5 +1,6 @@
 //! The state database with what it says about keys, people and tenants.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use access::{Access, AccessSettings, Tenant};
 use anyhow::Context as _;
 use api::HealthCheck;
+use model::TenantId;
 use platform::{Clock, Fs, Rng};
 use state::{Database, StateUrl};
 use tokio::sync::watch;
@@ -112,6 +114,8 @@ pub(crate) async fn follow_tenants(
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut applied: Vec<Arc<Tenant>> = Vec::new();
+    // Why tenants cannot be served: said when it changes.
+    let mut failing: BTreeMap<TenantId, String> = BTreeMap::new();
     loop {
         tokio::select! {
             biased;
@@ -125,19 +129,21 @@ pub(crate) async fn follow_tenants(
         let stores = Arc::clone(&stores);
         let opened = tenants.clone();
         let opened = tokio::task::spawn_blocking(move || {
-            let mut all = true;
-            for tenant in opened {
-                if let Err(error) = open_store(&tenant, &stores) {
-                    let error = format!("{error:#}");
-                    tracing::error!(tenant = tenant.id.as_str(), error, "tenant cannot be served");
-                    all = false;
-                }
+            let failed = opened.iter().filter_map(|tenant| {
+                let error = open_store(tenant, &stores).err()?;
+                Some((tenant.id.clone(), format!("{error:#}")))
+            });
+            failed.collect::<BTreeMap<_, _>>()
+        });
+        let Ok(failed) = opened.await else { continue };
+        for (tenant, error) in &failed {
+            if failing.get(tenant) != Some(error) {
+                tracing::error!(tenant = tenant.as_str(), error, "tenant cannot be served");
             }
-            all
-        })
-        .await;
+        }
+        failing = failed;
         // What failed is tried again.
-        if matches!(opened, Ok(true)) {
+        if failing.is_empty() {
             applied = tenants;
         }
     }

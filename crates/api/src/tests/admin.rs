@@ -265,3 +265,31 @@ async fn what_a_key_may_not_do_is_in_the_audit_log_a_few_times() {
     assert_eq!(entry["target"], "GET /api/v1/query");
     assert_eq!(entry["detail"], json!({"code": "permission_missing"}));
 }
+
+#[tokio::test]
+async fn a_tenant_whose_data_is_not_open_yet_is_to_be_asked_again() {
+    let server = server().await;
+    for (name, status, code) in [("late", 404, "tenant_unknown"), ("late", 503, "unavailable")] {
+        let request = Request::post("/api/v1/write")
+            .header("x-api-key", ROOT_KEY)
+            .header("x-scope-orgid", name)
+            .body(Body::empty())
+            .expect("a request");
+        let (found, headers, _) = server.send(request).await;
+        assert_eq!(
+            (found.as_u16(), &headers["x-error-code"]),
+            (status, &code.parse().expect("text"))
+        );
+        let new = access::NewTenant {
+            id: TenantId::new(name).expect("a name"),
+            name: name.to_owned(),
+            limits: access::TenantLimits::default(),
+            metrics_retention: None,
+        };
+        // The second time it is there already.
+        drop(server.access.create_tenant(&access::Actor::command_line(), new).await);
+    }
+    server.clock.advance(Duration::from_secs(2));
+    let (_, health) = get_as(&server, ROOT_KEY, "/v1/health").await;
+    assert_eq!(health["problems"], json!(["late: the data is not open"]));
+}

@@ -430,7 +430,7 @@ async fn nobody_reads_or_writes_in_a_disabled_tenant() {
     access.create_tenant(&root, new).await.expect("a tenant");
     let in_blue = |request| with("x-api-key", ROOT_KEY, with("x-scope-orgid", "blue", request));
     // There is no store for it here, which is found out last.
-    guarded.check("enabled", in_blue(get("/v1/stats")), 404, "tenant_unknown").await;
+    guarded.check("enabled", in_blue(get("/v1/stats")), 503, "unavailable").await;
     let change = TenantChange { disabled: Some(true), ..TenantChange::default() };
     access.update_tenant(&root, &blue, change).await.expect("disabled");
     guarded.check("reading", in_blue(get("/v1/stats")), 403, "tenant_disabled").await;
