@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::failure::Kind;
+
 /// Failures in a row that open the breaker.
 const FAILURES_MAX: u32 = 3;
 /// How long it stays open.
@@ -39,17 +41,22 @@ impl Breaker {
     }
 
     /// Returns whether it is open. Unlike [`Breaker::open_for`], this lets nobody try.
-    pub(crate) fn is_open(&self) -> bool {
-        self.state.lock().open_until.is_some()
+    pub(crate) fn is_open(&self, now: Duration) -> bool {
+        self.state.lock().open_until.is_some_and(|until| now < until)
     }
 
-    /// Says that the storage answered.
-    pub(crate) fn succeeded(&self) {
-        *self.state.lock() = State::default();
+    /// Learns from what became of a request: nothing, or why it was refused.
+    pub(crate) fn learn(&self, refused: Option<Kind>, now: Duration) {
+        match refused {
+            Some(Kind::StorageFailed) => self.failed(now),
+            // Ended before the storage had said anything: it may be it that hangs.
+            Some(Kind::Timeout | Kind::Canceled) => {}
+            // It answered, whatever the evaluation made of that.
+            _ => *self.state.lock() = State::default(),
+        }
     }
 
-    /// Says that the storage failed.
-    pub(crate) fn failed(&self, now: Duration) {
+    fn failed(&self, now: Duration) {
         let mut state = self.state.lock();
         state.failures = state.failures.saturating_add(1);
         if state.failures >= FAILURES_MAX {
@@ -71,7 +78,7 @@ mod tests {
         let breaker = Breaker::default();
         breaker.failed(at(0));
         breaker.failed(at(1));
-        breaker.succeeded();
+        breaker.learn(None, at(0));
         breaker.failed(at(2));
         breaker.failed(at(3));
         assert_eq!(breaker.open_for(at(4)), None, "two in a row are not enough");
@@ -82,7 +89,30 @@ mod tests {
         breaker.failed(at(35));
         assert_eq!(breaker.open_for(at(36)), Some(at(29)));
         assert_eq!(breaker.open_for(at(65)), None);
-        breaker.succeeded();
-        assert!(!breaker.is_open() && breaker.open_for(at(66)).is_none());
+        breaker.learn(None, at(0));
+        assert!(!breaker.is_open(at(66)) && breaker.open_for(at(66)).is_none());
+    }
+
+    #[test]
+    fn it_is_open_as_long_as_requests_are_refused() {
+        let breaker = Breaker::default();
+        for _ in 0..3 {
+            breaker.learn(Some(Kind::StorageFailed), at(0));
+        }
+        assert!(breaker.is_open(at(29)));
+        assert!(!breaker.is_open(at(30)), "the next request is let through");
+    }
+
+    #[test]
+    fn requests_that_end_early_say_nothing_about_the_storage() {
+        let breaker = Breaker::default();
+        for kind in [Kind::StorageFailed, Kind::Timeout, Kind::StorageFailed, Kind::Canceled] {
+            breaker.learn(Some(kind), at(0));
+        }
+        assert!(!breaker.is_open(at(1)));
+        breaker.learn(Some(Kind::StorageFailed), at(0));
+        assert!(breaker.is_open(at(1)), "three failures, no success between them");
+        breaker.learn(Some(Kind::Execution), at(40));
+        assert_eq!(breaker.open_for(at(41)), None, "the storage was read");
     }
 }

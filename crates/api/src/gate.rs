@@ -107,14 +107,11 @@ async fn admit<T: Send + 'static>(
     })
     .await;
     drop(guard);
-    match &result {
-        Ok(Err(failure)) if failure.kind == Kind::StorageFailed => {
-            breaker.failed(caller.app.clock.monotonic());
-        }
-        Ok(_) => breaker.succeeded(),
-        Err(_) => {}
+    let now = app.clock.monotonic();
+    if let Ok(worked) = &result {
+        breaker.learn(worked.as_ref().err().map(|failure| failure.kind), now);
     }
-    app.observability.stats.breaker(&caller.tenant.id, breaker.is_open());
+    app.observability.stats.breaker(&caller.tenant.id, breaker.is_open(now));
     result.unwrap_or_else(|error| {
         tracing::error!(error = %error, "query panicked");
         Err(Failure::new(Kind::Internal, "the query made the server fail; the log says more"))

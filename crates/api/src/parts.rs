@@ -203,8 +203,9 @@ impl App {
 
     /// Returns the tenants whose storage is not asked for a while, ascending.
     pub(crate) fn open_breakers(&self) -> Vec<TenantId> {
+        let now = self.clock.monotonic();
         let tenants = self.tenants.read();
-        let open = tenants.values().filter(|tenant| tenant.breaker.is_open());
+        let open = tenants.values().filter(|tenant| tenant.breaker.is_open(now));
         open.map(|tenant| tenant.id.clone()).collect()
     }
 }
