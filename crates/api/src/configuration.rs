@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use access::{Actor, NewAuditEntry, Outcome};
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
@@ -78,11 +80,25 @@ async fn show(State(app): State<Arc<App>>) -> Response {
     json_of(StatusCode::OK, &ConfigAnswer { settings: app.configuration.in_force() })
 }
 
-async fn reload(State(app): State<Arc<App>>) -> Result<Response, NativeFailure> {
+async fn reload(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+) -> Result<Response, NativeFailure> {
     let configuration = Arc::clone(&app.configuration);
     let reloaded = tokio::task::spawn_blocking(move || configuration.reload())
         .await
         .map_err(|_| Failure::new(Kind::Internal, "reading the configuration failed"))?
         .map_err(Failure::bad_data)?;
+    let entry = NewAuditEntry {
+        tenant: actor.principal.tenant.clone(),
+        action: "configuration.reload",
+        target: String::new(),
+        outcome: Outcome::Done,
+        detail: serde_json::json!({
+            "applied": reloaded.applied,
+            "needs_restart": reloaded.needs_restart,
+        }),
+    };
+    app.access.record(&actor, entry).await.map_err(Failure::from)?;
     Ok(json_of(StatusCode::OK, &reloaded))
 }

@@ -293,3 +293,12 @@ async fn a_tenant_whose_data_is_not_open_yet_is_to_be_asked_again() {
     let (_, health) = get_as(&server, ROOT_KEY, "/v1/health").await;
     assert_eq!(health["problems"], json!(["late: the data is not open"]));
 }
+
+#[tokio::test]
+async fn reading_the_configuration_again_is_in_the_audit_log() {
+    let server = server().await;
+    assert_eq!(post_as(&server, ROOT_KEY, "/-/reload", json!({})).await.0, 200);
+    let (_, log) = get_as(&server, ROOT_KEY, "/v1/audit?action=configuration.reload").await;
+    assert_eq!(log["entries"][0]["actor"], json!("key bootstrap"));
+    assert_eq!(log["entries"][0]["detail"], json!({"applied": [], "needs_restart": []}));
+}
