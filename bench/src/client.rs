@@ -17,15 +17,18 @@ const ANSWER_MAX: Duration = Duration::from_secs(300);
 pub(crate) struct Connection {
     stream: BufReader<TcpStream>,
     address: String,
+    /// Sent with every request.
+    headers: String,
 }
 
 impl Connection {
-    pub(crate) fn open(address: &str) -> anyhow::Result<Self> {
+    pub(crate) fn open(address: &str, key: Option<&str>) -> anyhow::Result<Self> {
         let stream =
             TcpStream::connect(address).with_context(|| format!("connect to {address}"))?;
         stream.set_nodelay(true).context("set no delay")?;
         stream.set_read_timeout(Some(ANSWER_MAX)).context("set a time limit")?;
-        Ok(Self { stream: BufReader::new(stream), address: address.to_owned() })
+        let headers = key.map(|key| format!("X-API-Key: {key}\r\n")).unwrap_or_default();
+        Ok(Self { stream: BufReader::new(stream), address: address.to_owned(), headers })
     }
 
     /// Posts a remote write request, again and again while the server is overloaded.
@@ -54,8 +57,9 @@ impl Connection {
         body: &[u8],
     ) -> anyhow::Result<(u16, Vec<u8>)> {
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\n{headers}Content-Length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\n{}{headers}Content-Length: {}\r\n\r\n",
             self.address,
+            self.headers,
             body.len()
         );
         let stream = self.stream.get_mut();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::client::Connection;
+use crate::peer::Peer;
 use crate::report::Row;
 use crate::workload::{Exposition, Series, push_bytes, push_varint};
 
@@ -47,13 +47,13 @@ impl Load {
     }
 
     /// Sends everything and waits for the last acknowledgement.
-    pub(crate) fn send(self, address: &str, path: &str) -> anyhow::Result<()> {
+    pub(crate) fn send(self, peer: &Peer) -> anyhow::Result<()> {
         let Self { shares, steps, start_ms, .. } = self;
         std::thread::scope(|scope| {
             let senders: Vec<_> = shares
                 .into_iter()
                 .filter(|share| !share.is_empty())
-                .map(|share| scope.spawn(move || send_share(share, steps, start_ms, address, path)))
+                .map(|share| scope.spawn(move || send_share(share, steps, start_ms, peer)))
                 .collect();
             for sender in senders {
                 sender.join().map_err(|_| anyhow::anyhow!("a sender panicked"))??;
@@ -67,10 +67,9 @@ fn send_share(
     mut share: Vec<Series>,
     steps: u64,
     start_ms: u64,
-    address: &str,
-    path: &str,
+    peer: &Peer,
 ) -> anyhow::Result<()> {
-    let mut connection = Connection::open(address)?;
+    let (mut connection, path) = (peer.connect()?, peer.kind.write_path());
     let mut encoder = snap::raw::Encoder::new();
     let (mut request, mut series_bytes) = (Vec::new(), Vec::new());
     for step in 0..steps {

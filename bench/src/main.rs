@@ -99,7 +99,7 @@ fn measure(
     let samples = load.samples();
     let end = load.end();
     let started = std::time::Instant::now();
-    load.send(&peer.address, kind.write_path())?;
+    load.send(&peer)?;
     let sending = started.elapsed();
     let sent = peer.usage()?;
     let settled = peer.settle()?;

@@ -20,10 +20,30 @@ const SETTLE_MAX: Duration = Duration::from_secs(300);
 /// CPU time per second below which a server counts as idle.
 const IDLE_SHARE: f64 = 0.03;
 
+/// The key of the TinyObs that asks for one.
+const KEY: &str = "6f1c8a0d5b7e49328c1e7f60a2d4b59386e1f7c2d0a94b5e8f3c6d7a1b2e4f90";
+
+/// Nobody is asked for anything.
+const OPEN: [&str; 2] = ["--set=auth.mode=none", "--set=limits.address.requests_per_second=0"];
+
+/// A key is asked for, and every limit that a write passes is counted; none is reached.
+const GUARDED: [&str; 8] = [
+    "--set=auth.mode=keys",
+    "--set=limits.address.requests_per_second=1000000",
+    "--set=limits.key.requests_per_second=1000000",
+    "--set=limits.key.samples_per_second=1000000000",
+    "--set=limits.tenant.requests_per_second=1000000",
+    "--set=limits.tenant.samples_per_second=1000000000",
+    "--set=limits.tenant.samples_per_day=1000000000000",
+    "--set=limits.tenant.bytes_per_day=1000000000000",
+];
+
 /// A server that can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     TinyObs,
+    /// TinyObs as it is run for others: a key is asked for, and rates and quotas are counted but not reached.
+    TinyObsKeys,
     VictoriaMetrics,
     Prometheus,
 }
@@ -34,9 +54,12 @@ impl FromStr for Kind {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "tinyobs" => Ok(Self::TinyObs),
+            "tinyobs-keys" => Ok(Self::TinyObsKeys),
             "victoria-metrics" => Ok(Self::VictoriaMetrics),
             "prometheus" => Ok(Self::Prometheus),
-            _ => Err(format!("'{text}' is none of tinyobs, victoria-metrics, prometheus")),
+            _ => Err(format!(
+                "'{text}' is none of tinyobs, tinyobs-keys, victoria-metrics, prometheus"
+            )),
         }
     }
 }
@@ -45,9 +68,14 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::TinyObs => "TinyObs",
+            Self::TinyObsKeys => "TinyObs with keys",
             Self::VictoriaMetrics => "VictoriaMetrics",
             Self::Prometheus => "Prometheus",
         }
+    }
+
+    fn key(self) -> Option<&'static str> {
+        (self == Self::TinyObsKeys).then_some(KEY)
     }
 
     pub(crate) fn write_path(self) -> &'static str {
@@ -57,12 +85,12 @@ impl Kind {
     fn command(self, tinyobs: &Path, data: &Path, address: &str) -> Command {
         let data = data.display();
         let mut command = match self {
-            Self::TinyObs => Command::new(tinyobs),
+            Self::TinyObs | Self::TinyObsKeys => Command::new(tinyobs),
             Self::VictoriaMetrics => Command::new("victoria-metrics"),
             Self::Prometheus => Command::new("prometheus"),
         };
         match self {
-            Self::TinyObs => command.args([
+            Self::TinyObs | Self::TinyObsKeys => command.args([
                 "serve",
                 &format!("--listen={address}"),
                 &format!("--data-dir={data}"),
@@ -80,6 +108,13 @@ impl Kind {
                 "--query.timeout=5m".to_owned(),
             ]),
         };
+        match self {
+            Self::TinyObs => _ = command.args(OPEN),
+            Self::TinyObsKeys => {
+                command.env("TINYOBS_AUTH__BOOTSTRAP_ADMIN_KEY", KEY).args(GUARDED);
+            }
+            _ => {}
+        }
         command
     }
 }
@@ -136,9 +171,14 @@ impl Peer {
         Ok(peer)
     }
 
+    /// Opens a connection that shows the key, where one is asked for.
+    pub(crate) fn connect(&self) -> anyhow::Result<Connection> {
+        Connection::open(&self.address, self.kind.key())
+    }
+
     /// Returns the `data` of the answer to a request of the Prometheus API.
     pub(crate) fn get(&self, path: &str) -> anyhow::Result<Value> {
-        let (status, body) = Connection::open(&self.address)?.request("GET", path, "", &[])?;
+        let (status, body) = self.connect()?.request("GET", path, "", &[])?;
         if status != 200 {
             bail!(
                 "{} answers {status} to {path}: {}",

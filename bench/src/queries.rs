@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use crate::client::Connection;
 use crate::load::STEP_S;
 use crate::peer::{Kind, Peer};
 use crate::report::{Row, median};
@@ -48,7 +47,7 @@ pub(crate) fn ask(
 ) -> anyhow::Result<Vec<f64>> {
     let end_s = end.as_secs();
     let start_s = end_s - row.steps.saturating_sub(1) * STEP_S;
-    let mut connection = Connection::open(&peer.address)?;
+    let mut connection = peer.connect()?;
     let mut medians = Vec::with_capacity(queries.len());
     for query in queries {
         let mut parameters = vec![("query", query.expression.clone())];
