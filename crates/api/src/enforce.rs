@@ -16,7 +16,7 @@ use crate::failure::{Failure, Kind};
 use crate::identity::Known;
 use crate::limits;
 use crate::observe::{Notes, RequestId};
-use crate::parts::App;
+use crate::parts::{App, unknown_tenant};
 
 /// Names another tenant than the own one, for those who may.
 const TENANT_HEADER: &str = "x-scope-orgid";
@@ -148,6 +148,9 @@ fn caller(app: &Arc<App>, rule: Rule, request: &Request, now: Now) -> Result<Cal
     let known = app.known(request)?;
     authorize(&known.principal, rule.access)?;
     let id = tenant(&known.principal, request.headers().get(TENANT_HEADER))?;
+    if app.access.directory().tenant(&id).is_none() {
+        return Err(unknown_tenant(&id));
+    }
     // Managing goes on.
     if rule.class != Class::Admin {
         check_enabled(app, &id)?;

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -16,7 +17,9 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use http_body_util::BodyExt as _;
 
+use crate::cors::{Preflight, Sender};
 use crate::failure::{Failure, Kind};
+use crate::parts::App;
 use crate::routes::refuse;
 
 /// Shorter answers are not compressed, in bytes.
@@ -28,45 +31,55 @@ const COMPRESSED_INLINE_MAX: usize = 64 << 10;
 const POLICY: HeaderValue =
     HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; base-uri 'none'");
 
+/// What pages may do with the machine of whoever looks at them: nothing.
+const FEATURES: HeaderValue = HeaderValue::from_static(
+    "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), \
+     microphone=(), midi=(), payment=(), usb=()",
+);
+/// Browsers come back encrypted for a year, once they did.
+const ENCRYPTED_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
 /// Wraps every route.
-pub(crate) async fn guard(request: Request, next: Next) -> Response {
+pub(crate) async fn guard(app: Arc<App>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let is_head = request.method() == Method::HEAD;
     let takes_gzip = accepts_gzip(request.headers());
-    let response = if is_foreign(request.headers(), request.uri()) {
-        let message = "requests from pages of other sites are refused";
+    let is_encrypted = app.admission.is_encrypted(&request);
+    let sender = app.cross_origin.sender(&request, is_encrypted);
+    let is_preflight = Preflight::is(&request);
+    if let Sender::Allowed(_) = sender {
+        app.cross_origin.strip(&mut request);
+        if is_preflight {
+            request.extensions_mut().insert(Preflight);
+        }
+    }
+    let response = if sender == Sender::Foreign {
+        let message = "requests from pages of other sites are refused; http.cors.allowed_origins lists \
+                       those that are not";
         refuse(&path, &Failure::new(Kind::ForeignOrigin, message))
     } else {
-        let handled = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-        handled.unwrap_or_else(|_| {
-            tracing::error!(path, "handler panicked");
-            let message = "the request made the server fail; the log says more";
-            refuse(&path, &Failure::new(Kind::Internal, message))
-        })
+        contained(&path, next.run(request)).await
     };
     let mut response = if takes_gzip && !is_head { compressed(response).await } else { response };
-    harden(response.headers_mut());
+    let status = response.status();
+    let headers = response.headers_mut();
+    if let Sender::Allowed(origin) = sender {
+        app.cross_origin.open(headers, origin);
+        if is_preflight {
+            app.cross_origin.answer_question(status, headers);
+        }
+    }
+    harden(headers, is_encrypted);
     response
 }
 
-/// Returns whether a page of another site made the browser send this.
-fn is_foreign(headers: &HeaderMap, uri: &Uri) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return false };
-    let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
-    let host = host.or_else(|| uri.authority().map(|authority| authority.as_str().as_bytes()));
-    let Some(host) = host.and_then(|host| Authority::try_from(host).ok()) else { return true };
-    let origin = origin.to_str().ok().and_then(|origin| {
-        let (scheme, authority) = origin.split_once("://")?;
-        let default_port = match scheme {
-            "http" => 80,
-            "https" => 443,
-            _ => return None,
-        };
-        Some((Authority::try_from(authority).ok()?, default_port))
-    });
-    let Some((origin, default_port)) = origin else { return true };
-    let port = |authority: &Authority| authority.port_u16().unwrap_or(default_port);
-    !origin.host().eq_ignore_ascii_case(host.host()) || port(&origin) != port(&host)
+/// Answers also when the handler panics.
+async fn contained(path: &str, handled: impl Future<Output = Response>) -> Response {
+    AssertUnwindSafe(handled).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!(path, "handler panicked");
+        let message = "the request made the server fail; the log says more";
+        refuse(path, &Failure::new(Kind::Internal, message))
+    })
 }
 
 /// Refuses requests for host names that somebody else may own.
@@ -126,7 +139,7 @@ async fn compressed(response: Response) -> Response {
         let copy = plain.clone();
         tokio::task::spawn_blocking(move || gzip(&copy)).await.ok().flatten()
     };
-    parts.headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    parts.headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
     let Some(packed) = packed else { return Response::from_parts(parts, Body::from(plain)) };
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -139,13 +152,21 @@ fn gzip(plain: &Bytes) -> Option<Vec<u8>> {
     encoder.finish().ok()
 }
 
-fn harden(headers: &mut HeaderMap) {
+fn harden(headers: &mut HeaderMap, is_encrypted: bool) {
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(POLICY);
-    let fixed: [(HeaderName, &'static str); 4] = [
+    // Only what says that it may be kept is kept: nearly all answers are somebody's data.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.append(header::VARY, HeaderValue::from_static("origin"));
+    headers.insert(HeaderName::from_static("permissions-policy"), FEATURES);
+    if is_encrypted {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, ENCRYPTED_ONLY);
+    }
+    let fixed: [(HeaderName, &'static str); 5] = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     ];
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));
@@ -154,58 +175,17 @@ fn harden(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
-    use axum::Router;
-    use axum::middleware::from_fn;
-    use axum::routing::get;
-    use tower::ServiceExt as _;
-
     use super::*;
 
-    #[test]
-    fn only_the_own_origin_is_not_foreign() {
-        for (origin, host, foreign) in [
-            (None, "localhost:8080", false),
-            (Some("http://localhost:8080"), "localhost:8080", false),
-            (Some("http://LOCALHOST:8080"), "localhost:8080", false),
-            (Some("http://example.org"), "example.org:80", false),
-            (Some("https://example.org"), "example.org", false),
-            (Some("http://localhost:3000"), "localhost:8080", true),
-            (Some("http://evil.example"), "localhost:8080", true),
-            (Some("http://localhost:8080.evil.example"), "localhost:8080", true),
-            (Some("null"), "localhost:8080", true),
-            (Some(""), "localhost:8080", true),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, HeaderValue::from_static(host));
-            if let Some(origin) = origin {
-                headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
-            }
-            assert_eq!(is_foreign(&headers, &Uri::from_static("/")), foreign, "{origin:?} {host}");
-        }
-    }
-
     #[tokio::test]
-    async fn a_panic_is_answered_and_the_next_request_served() {
-        let router = Router::new()
-            .route("/v1/boom", get(async || -> &'static str { std::panic::panic_any("boom") }))
-            .route("/v1/calm", get(async || "calm"))
-            .layer(from_fn(guard));
-        for (path, status, expected) in [
-            (
-                "/v1/boom",
-                500,
-                "{\"error\":\"Internal Server Error\",\"code\":\"internal\",\"message\":\"the request made the server fail; \
-                 the log says more\"}\n",
-            ),
-            ("/v1/calm", 200, "calm"),
-        ] {
-            let request = Request::get(path).body(Body::empty()).expect("a request");
-            let response = router.clone().oneshot(request).await.expect("infallible");
-            assert_eq!(response.status().as_u16(), status, "{path}");
-            assert_eq!(response.headers()["x-content-type-options"], "nosniff", "{path}");
-            let body = response.into_body().collect().await.expect("a body in memory");
-            assert_eq!(body.to_bytes(), expected, "{path}");
-        }
+    async fn a_panic_is_answered() {
+        let boom = async { std::panic::panic_any("boom") };
+        let response = contained("/v1/boom", boom).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = response.into_body().collect().await.expect("a body in memory").to_bytes();
+        let expected = "{\"error\":\"Internal Server Error\",\"code\":\"internal\",\"message\":\"the \
+                        request made the server fail; the log says more\"}\n";
+        assert_eq!(body, expected);
     }
 
     #[test]

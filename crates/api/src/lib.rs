@@ -10,6 +10,7 @@ mod breaker;
 mod caller;
 mod configuration;
 mod cookie;
+mod cors;
 mod endpoint;
 mod enforce;
 mod exposition;
@@ -44,6 +45,7 @@ mod tls;
 mod write;
 
 pub use configuration::{Configuration, Reloaded, SettingInForce};
+pub use cors::{CrossOrigin, CrossOriginError, ORIGINS_MAX, Origin, OriginError};
 pub use failure::error_codes;
 pub use identity::{Identity, Ways};
 pub use limits::{ClassLimit, ClassLimits, LimitsInForce, RequestLimits};

@@ -15,6 +15,7 @@ use tsdb::Stores;
 
 use crate::caller::Tenant;
 use crate::configuration::Configuration;
+use crate::cors::CrossOrigin;
 use crate::failure::{Failure, Kind};
 use crate::gate::Gate;
 use crate::identity::{Identity, Known};
@@ -31,6 +32,8 @@ pub struct ApiParts {
     pub stores: Stores,
     /// Who sends requests.
     pub identity: Identity,
+    /// Which pages of other sites may send some.
+    pub cross_origin: CrossOrigin,
     /// Evaluates queries.
     pub engine: Engine,
     /// The time.
@@ -104,6 +107,7 @@ impl Default for ApiLimits {
 pub(crate) struct App {
     pub(crate) stores: Stores,
     pub(crate) identity: Identity,
+    pub(crate) cross_origin: CrossOrigin,
     pub(crate) engine: Engine,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
@@ -132,6 +136,7 @@ impl App {
         let ApiParts {
             stores,
             identity,
+            cross_origin,
             engine,
             clock,
             rng,
@@ -158,6 +163,7 @@ impl App {
             tenants: RwLock::default(),
             stores,
             identity,
+            cross_origin,
             engine,
             clock,
             rng,
@@ -189,9 +195,7 @@ impl App {
                 Some(_) => {
                     Failure::overloaded(format!("the data of tenant '{id}' is not open yet"))
                 }
-                None => {
-                    Failure::new(Kind::TenantUnknown, format!("there is no tenant '{id}' here"))
-                }
+                None => unknown_tenant(id),
             })?;
         let usage = self.admission.usage(id, self.clock.now())?;
         let mut tenants = self.tenants.write();
@@ -208,4 +212,8 @@ impl App {
         let open = tenants.values().filter(|tenant| tenant.breaker.is_open(now));
         open.map(|tenant| tenant.id.clone()).collect()
     }
+}
+
+pub(crate) fn unknown_tenant(id: &TenantId) -> Failure {
+    Failure::new(Kind::TenantUnknown, format!("there is no tenant '{id}' here"))
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use access::Now;
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::from_fn;
 use axum::response::Response;
 
+use crate::cors::{Methods, Preflight};
 use crate::endpoint::{Access, Endpoint, Family};
 use crate::failure::{Failure, Kind};
 use crate::page::Assets;
@@ -38,6 +39,7 @@ pub(crate) fn router_with(parts: ApiParts, assets: Assets) -> Router {
         metrics.for_each(|endpoint| endpoint.rule.access = Access::Public);
     }
     let app = Arc::new(App::new(parts, assets, Reference::of(&endpoints)));
+    let methods = Arc::new(Methods::of(&endpoints));
     let mut routes = Router::new();
     for Endpoint { rule, handler, .. } in endpoints {
         let guarded = Arc::clone(&app);
@@ -46,12 +48,18 @@ pub(crate) fn router_with(parts: ApiParts, assets: Assets) -> Router {
         });
         routes = routes.route(rule.path, handler.route_layer(check));
     }
+    let wrong_method = move |app, path, request| {
+        let methods = Arc::clone(&methods);
+        async move { wrong_method(app, path, &methods, request) }
+    };
     let routes = routes.fallback(elsewhere).method_not_allowed_fallback(wrong_method);
     let routes = if local_only { routes.layer(from_fn(guard::own_names)) } else { routes };
+    let guarded = Arc::clone(&app);
+    let guard = from_fn(move |request, next| guard::guard(Arc::clone(&guarded), request, next));
     let observed = Arc::clone(&app);
     let observe =
         from_fn(move |request, next| observe::observe(Arc::clone(&observed), request, next));
-    routes.layer(from_fn(guard::guard)).layer(observe).with_state(app)
+    routes.layer(guard).layer(observe).with_state(app)
 }
 
 /// Returns every endpoint: the routes, what they need, and how they are described.
@@ -96,10 +104,19 @@ fn may_be_page(path: &str) -> bool {
     path.is_empty() || !is_api && path.split('/').all(is_plain)
 }
 
-async fn wrong_method(State(app): State<Arc<App>>, request: Request) -> Response {
+/// Answers other methods than those of a path: only a browser's question about them.
+fn wrong_method(
+    State(app): State<Arc<App>>,
+    matched: MatchedPath,
+    methods: &Methods,
+    request: Request,
+) -> Response {
     let path = request.uri().path();
     if let Err(failure) = app.admission.admit_address(&request, Now::of(app.clock.as_ref())) {
         return refuse(path, &failure);
+    }
+    if request.extensions().get::<Preflight>().is_some() {
+        return methods.answer(matched.as_str());
     }
     let message = format!("{} is not possible at {path}", request.method());
     refuse(path, &Failure::new(Kind::Method, message))

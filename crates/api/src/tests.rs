@@ -2,6 +2,7 @@
 
 mod admin;
 mod bad;
+mod cross_origin;
 mod limits;
 mod live;
 mod observe;
@@ -34,8 +35,9 @@ use tsdb::{Store, StoreConfig, Stores};
 
 use crate::routes::router_with;
 use crate::{
-    ApiLimits, ApiParts, ApiStats, Configuration, ConnectionInfo, CpuProfile, Exposition, Identity,
-    MemoryReport, Observability, ProfileError, Profiler, Reloaded, SettingInForce, ThreadReport,
+    ApiLimits, ApiParts, ApiStats, Configuration, ConnectionInfo, CpuProfile, CrossOrigin,
+    Exposition, Identity, MemoryReport, Observability, ProfileError, Profiler, Reloaded,
+    SettingInForce, ThreadReport,
 };
 
 /// 2024-11-19T07:06:40Z.
@@ -105,6 +107,16 @@ impl Server {
         config: StoreConfig,
         identity: impl FnOnce(&Arc<Access>, &Arc<SimClock>) -> Identity,
     ) -> Self {
+        Self::opened_to(CrossOrigin::default(), limits, config, identity).await
+    }
+
+    /// Starts a server that takes requests from pages of other sites, too.
+    async fn opened_to(
+        cross_origin: CrossOrigin,
+        limits: ApiLimits,
+        config: StoreConfig,
+        identity: impl FnOnce(&Arc<Access>, &Arc<SimClock>) -> Identity,
+    ) -> Self {
         let fs = SimFs::new();
         let clock = SimClock::new(Timestamp::from_millis(NOW_MS));
         let (store, _) = Store::open(
@@ -128,6 +140,7 @@ impl Server {
                 stores: stores.clone(),
                 local_only: matches!(identity, Identity::Open(_)),
                 identity,
+                cross_origin,
                 access: Arc::clone(&access),
                 engine: Engine::new(EngineConfig::default()),
                 clock: Arc::new(Arc::clone(&clock)) as Arc<dyn Clock>,

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use access::{CertificateRule, OidcConfig};
-use api::{ClientAuth, RequestLimits, TlsVersion};
+use api::{ClientAuth, CrossOrigin, RequestLimits, TlsVersion};
 use ingest::{ScrapeConfig, ScrapeDefaults};
 use platform::Fs;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -119,12 +119,14 @@ pub(crate) enum AuthMode {
 }
 
 /// Bounds of requests.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct HttpConfig {
     pub(crate) connections_max: usize,
     pub(crate) connections_per_address_max: usize,
     pub(crate) body_bytes_max: usize,
     pub(crate) write_body_bytes_max: usize,
+    /// The pages of other sites that may send requests.
+    pub(crate) cross_origin: CrossOrigin,
 }
 
 /// Bounds of queries.
@@ -216,6 +218,7 @@ impl Config {
                 connections_per_address_max: reader.count("http.connections_per_address_max"),
                 body_bytes_max: reader.count_bytes("http.body_bytes_max"),
                 write_body_bytes_max: reader.count_bytes("http.write_body_bytes_max"),
+                cross_origin: read_cross_origin(reader),
             },
             limits: limits::read(reader),
             metrics: read_store(reader),
@@ -288,6 +291,11 @@ impl Config {
         }
         if self.auth.mode != AuthMode::Keys && self.auth.bootstrap_admin_key.is_some() {
             reader.mistake("auth.mode", "must be keys for a bootstrap key to open anything");
+        }
+        if self.auth.mode == AuthMode::Local && self.http.cross_origin.is_open() {
+            let message = "would let every page that somebody on this machine looks at read and write; list the \
+                           origins, or set auth.mode to keys";
+            reader.mistake("http.cors.allowed_origins", message);
         }
         self.server.tls.check(reader);
         if self.auth.mode != AuthMode::Keys && self.auth.oidc.is_some() {
@@ -387,6 +395,16 @@ impl TlsConfig {
             _ => {}
         }
     }
+}
+
+fn read_cross_origin(reader: &mut Reader<'_>) -> CrossOrigin {
+    let origins: Vec<String> = reader.list("http.cors.allowed_origins");
+    let credentials = reader.boolean("http.cors.allow_credentials");
+    let max_age = Duration::from_millis(reader.duration_ms("http.cors.max_age"));
+    CrossOrigin::new(&origins, credentials, max_age).unwrap_or_else(|error| {
+        reader.mistake("http.cors.allowed_origins", &error.to_string());
+        CrossOrigin::default()
+    })
 }
 
 fn read_tls(reader: &mut Reader<'_>) -> TlsConfig {

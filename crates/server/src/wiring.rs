@@ -47,6 +47,7 @@ pub(crate) fn start_http(
     let router = api::router(ApiParts {
         stores: parts.tenants.stores().clone(),
         identity: identity(config, parts)?,
+        cross_origin: config.http.cross_origin.clone(),
         access: Arc::clone(&parts.access),
         engine: engine(config),
         clock: Arc::clone(&parts.clock),

@@ -128,6 +128,33 @@ fn files_for_tls_are_named_exactly_when_they_are_used() {
 }
 
 #[test]
+fn origins_that_let_any_page_act_for_people_are_refused() {
+    for (settings, expected) in [
+        (
+            vec![
+                "auth.mode=keys",
+                "http.cors.allowed_origins=[\"*\"]",
+                "http.cors.allow_credentials=true",
+            ],
+            "http.cors.allowed_origins (--set): must list the origins one by one",
+        ),
+        (
+            vec!["http.cors.allowed_origins=[\"*\"]"],
+            "http.cors.allowed_origins (--set): would let every page",
+        ),
+        (
+            vec!["http.cors.allowed_origins=[dash.example]"],
+            "http.cors.allowed_origins (--set): 'dash.example' must be an origin",
+        ),
+    ] {
+        let found = mistakes(layers("", &[], &settings));
+        assert!(found.len() == 1 && found[0].starts_with(expected), "{settings:?}: {found:?}");
+    }
+    let settings = ["auth.mode=keys", "http.cors.allowed_origins=[\"*\"]"];
+    assert!(load(layers("", &[], &settings)).expect("valid").http.cross_origin.is_open());
+}
+
+#[test]
 fn more_queries_at_a_time_than_threads_are_refused() {
     assert!(load(layers("", &[], &["query.concurrency=1024"])).is_ok());
     let found = mistakes(layers("", &[], &["query.concurrency=1025"]));
