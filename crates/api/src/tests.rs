@@ -3,6 +3,7 @@
 mod admin;
 mod bad;
 mod cross_origin;
+mod doors;
 mod limits;
 mod live;
 mod observe;
