@@ -34,6 +34,7 @@ pub(crate) fn check() -> anyhow::Result<Vec<String>> {
     }
     findings.extend(check_architecture()?);
     findings.extend(check_left_overs()?);
+    findings.extend(check_security()?);
     Ok(findings)
 }
 
@@ -119,6 +120,44 @@ fn check_architecture() -> anyhow::Result<Vec<String>> {
     Ok(findings)
 }
 
+/// Finds tests that the table of security findings names, but that do not exist.
+fn check_security() -> anyhow::Result<Vec<String>> {
+    const PAGE: &str = "docs/security.md";
+    let text = fs::read_to_string(PAGE).with_context(|| format!("read {PAGE}"))?;
+    let mut functions = BTreeSet::new();
+    for file in sources(Path::new("crates"))? {
+        let text = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+        functions.extend(text.lines().filter_map(function_of).map(str::to_owned));
+    }
+    let named = named_tests(&text);
+    let mut findings: Vec<_> = named
+        .iter()
+        .filter(|name| !functions.contains(**name))
+        .map(|name| format!("{PAGE}: names the test '{name}', which does not exist"))
+        .collect();
+    if named.is_empty() {
+        findings.push(format!("{PAGE}: names no test"));
+    }
+    Ok(findings)
+}
+
+/// Returns the name of the function that begins in a line.
+fn function_of(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let name = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ")?;
+    name.split(['(', '<']).next()
+}
+
+/// Returns what is back-ticked in the last column of the rows of tables that have four.
+fn named_tests(text: &str) -> BTreeSet<&str> {
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    let lasts = rows.filter_map(|row| match row.split(" | ").collect::<Vec<_>>()[..] {
+        [_, _, _, last] => Some(last),
+        _ => None,
+    });
+    lasts.flat_map(|last| last.split('`').skip(1).step_by(2)).collect()
+}
+
 /// Finds marks of unfinished work in our source.
 fn check_left_overs() -> anyhow::Result<Vec<String>> {
     // Written in two pieces, so that this file is not a finding of its own.
@@ -167,6 +206,15 @@ mod tests {
         let text = "See `docs/x.md` and [y](adr/y.md#part), not `foo` or [z](https://z).\n```\n`docs/no`\n```\n";
         let named: Vec<String> = named_paths(text).into_iter().map(|name| name.path).collect();
         assert_eq!(named, ["adr/y.md", "docs/x.md"]);
+    }
+
+    #[test]
+    fn tests_are_those_of_the_last_of_four_columns() {
+        let text = "| id | a | b | test |\n|---|---|---|---|\n| T-1 | `x` | `y.rs` | `good_one` |\n\
+                    | T-2 | x | y | — |\n| `role` | reads |\n";
+        assert_eq!(named_tests(text), BTreeSet::from(["good_one"]));
+        assert_eq!(function_of("    async fn good_one(url: Url) {"), Some("good_one"));
+        assert_eq!(function_of("// fn commented"), None);
     }
 
     #[test]
