@@ -292,6 +292,10 @@ async fn a_tenant_whose_data_is_not_open_yet_is_to_be_asked_again() {
     server.clock.advance(Duration::from_secs(2));
     let (_, health) = get_as(&server, ROOT_KEY, "/v1/health").await;
     assert_eq!(health["problems"], json!(["late: the data is not open"]));
+    let (viewer, _) = make_key(&server, ROOT_KEY, json!({"name": "v", "role": "viewer"})).await;
+    let (status, health) = get_as(&server, &viewer, "/v1/health").await;
+    assert_eq!((status, &health["checks"]["storage"]), (503, &json!("failing")));
+    assert!(health.get("problems").is_none(), "another tenant's: {health}");
 }
 
 #[tokio::test]
