@@ -106,7 +106,10 @@ pub struct Access {
     meters: Arc<Meters>,
     /// What the directory was read at. Held while it is read again.
     seen: AsyncMutex<HashMap<String, i64>>,
+    /// Why the directory may be out of date.
     problem: Mutex<Option<String>>,
+    /// Why last uses and usage were not stored the last time.
+    unwritten: Mutex<Option<String>>,
 }
 
 /// A part of the directory that is read as a whole.
@@ -163,6 +166,7 @@ impl Access {
             )),
             seen: AsyncMutex::default(),
             problem: Mutex::default(),
+            unwritten: Mutex::default(),
             clock,
             rng,
             settings,
@@ -192,10 +196,11 @@ impl Access {
         &self.meters
     }
 
-    /// Returns why the directory may be out of date, if it may: for the health check.
+    /// Returns why the directory may be out of date, or changes may fail, if so: for the health check.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        self.problem.lock().clone()
+        let problem = self.problem.lock().clone();
+        problem.or_else(|| self.unwritten.lock().clone())
     }
 
     /// Adds an entry to the audit log.

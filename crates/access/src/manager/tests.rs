@@ -54,6 +54,7 @@ contract!(
     a_rotated_key_lives_on_for_the_overlap,
     the_bootstrap_key_opens_everything_and_is_not_stored,
     a_failing_database_makes_no_key_invalid,
+    a_database_that_takes_nothing_is_a_problem,
     a_row_that_cannot_be_read_locks_out_nobody_else,
     numbers_are_limited,
     nobody_gives_rights_that_they_lack,
@@ -283,6 +284,22 @@ async fn a_failing_database_makes_no_key_invalid(url: StateUrl) {
     world.access.follow().await;
     assert!(world.access.problem().is_some_and(|text| text.contains("not available")));
     assert!(world.check_key(&key).is_ok());
+}
+
+async fn a_database_that_takes_nothing_is_a_problem(url: StateUrl) {
+    let world = World::new(&url).await;
+    let usage = world.access.meters().tenant(&default(), START).expect("room");
+    usage.put_back(vec![DaySum { day: Day::of(START), kind: UsageKind::Samples, amount: 5 }]);
+    for (change, is_well) in [
+        ("ALTER TABLE usage RENAME TO elsewhere", false),
+        ("ALTER TABLE elsewhere RENAME TO usage", true),
+    ] {
+        world.database.execute(change, &[]).await.expect("a change by hand");
+        world.access.write_back().await;
+        world.access.follow().await;
+        let problem = world.access.problem();
+        assert_eq!(problem.is_none(), is_well, "{problem:?}");
+    }
 }
 
 async fn a_row_that_cannot_be_read_locks_out_nobody_else(url: StateUrl) {

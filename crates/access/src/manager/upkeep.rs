@@ -113,30 +113,36 @@ impl Access {
         Ok(sums)
     }
 
-    /// Stores last uses and usage. What cannot be stored is stored the next time. A database that does not answer is
-    /// not asked again for each tenant: the end of the program would wait for all of that.
+    /// Stores last uses and usage, and remembers why that failed. What cannot be stored is stored the next time.
     pub(super) async fn write_back(&self) {
-        if let Err(error) = self.write_uses().await {
+        let failed = self.try_write_back().await.err().map(|error| describe(&error));
+        *self.unwritten.lock() = failed;
+    }
+
+    /// A database that does not answer is not asked again for each tenant: the end of the program would wait for all of
+    /// that.
+    async fn try_write_back(&self) -> Result<(), StateError> {
+        let mut result = self.write_uses().await;
+        if let Err(error) = &result {
             tracing::warn!(
-                error = describe(&error),
+                error = describe(error),
                 "last uses of keys and sessions cannot be stored"
             );
-            if error.is_retryable() {
-                return;
-            }
         }
         for (tenant, usage) in self.meters.tenants() {
+            if result.as_ref().is_err_and(StateError::is_retryable) {
+                break;
+            }
             if let Err(error) = self.write_usage(&tenant, &usage).await {
                 tracing::warn!(
                     error = describe(&error),
                     tenant = tenant.as_str(),
                     "usage cannot be stored"
                 );
-                if error.is_retryable() {
-                    return;
-                }
+                result = Err(error);
             }
         }
+        result
     }
 
     async fn write_uses(&self) -> Result<(), StateError> {
