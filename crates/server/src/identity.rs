@@ -103,6 +103,7 @@ pub(crate) fn open_stores(access: &Access, stores: &TenantStores) -> anyhow::Res
 fn open_store(tenant: &Tenant, stores: &TenantStores) -> anyhow::Result<()> {
     let store = stores.open(&tenant.id)?;
     store.set_series_max(tenant.limits.series_max);
+    store.set_retention(tenant.metrics_retention);
     Ok(())
 }
 

@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use journal::{Journal, JournalConfig, Sequence};
 use model::{
@@ -56,6 +57,8 @@ pub struct Store {
     activity: Activity,
     /// Most active series from now on.
     series_max: AtomicU64,
+    /// As [`StoreConfig::retention_ms`].
+    retention_ms: AtomicI64,
     _lock: Box<dyn std::fmt::Debug + Send + Sync>,
 }
 
@@ -113,6 +116,7 @@ impl Store {
         state.appended_at = state.active_since;
         let condition = Condition { quarantined: report.quarantined.clone(), last_error: None };
         let series_max = AtomicU64::new(config.series_max);
+        let retention_ms = AtomicI64::new(config.retention_ms);
         let store = Self {
             config,
             dir: dir.to_owned(),
@@ -124,6 +128,7 @@ impl Store {
             journal,
             activity: Activity::new(),
             series_max,
+            retention_ms,
             _lock: lock,
         };
         Ok((Arc::new(store), report))
@@ -133,6 +138,15 @@ impl Store {
     /// are go on. Cheap, and forgotten when the store is closed.
     pub fn set_series_max(&self, series_max: Option<u64>) {
         self.series_max.store(series_max.unwrap_or(self.config.series_max), Ordering::Relaxed);
+    }
+
+    /// Says how long samples are kept from now on, 0 for ever; `None` for as long as the configuration says. What is
+    /// older is deleted by later maintenance. Cheap, and forgotten when the store is closed.
+    pub fn set_retention(&self, retention: Option<Duration>) {
+        let retention_ms = retention.map_or(self.config.retention_ms, |retention| {
+            i64::try_from(retention.as_millis()).unwrap_or(i64::MAX)
+        });
+        self.retention_ms.store(retention_ms, Ordering::Relaxed);
     }
 
     /// Makes everything appended so far durable, on the caller's thread, and wakes those who wait for it.
@@ -265,7 +279,7 @@ impl Store {
 
     /// Returns the earliest time that is kept.
     fn oldest_kept(&self) -> Timestamp {
-        match self.config.retention_ms {
+        match self.retention_ms.load(Ordering::Relaxed) {
             0 => Timestamp::MIN,
             retention_ms => self.clock.now().saturating_add_millis(retention_ms.saturating_neg()),
         }

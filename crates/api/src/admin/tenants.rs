@@ -18,6 +18,7 @@ use crate::caller::Caller;
 use crate::endpoint::{Endpoint, Verb};
 use crate::failure::{Failure, NativeFailure};
 use crate::parts::App;
+use crate::time::parse_duration;
 
 /// How long a new tenant's store may take to be opened before the answer says that it is made.
 const OPENED_WITHIN: Duration = Duration::from_secs(5);
@@ -33,6 +34,8 @@ struct Tenant {
     /// Whether nobody may read and write its data.
     disabled: bool,
     created_at: String,
+    /// How long its metrics are kept, such as `30d`; `0s` is for ever, `null` as the server's configuration says.
+    metrics_retention: Option<String>,
     limits: TenantLimitsShape,
 }
 
@@ -57,6 +60,8 @@ struct TenantRequest {
     id: String,
     /// What to call it; the identifier by default.
     display_name: Option<String>,
+    /// How long its metrics are kept, such as `30d`; `0` is for ever; left out as the server's configuration says.
+    metrics_retention: Option<String>,
     /// `requests_per_second`, `requests_burst`, the same for `samples`, `events` and `queries`, and
     /// `queries_concurrent_max`, `query_samples_max`, `series_max`, `bytes_per_day_max`, `samples_per_day_max`,
     /// `events_per_day_max`.
@@ -69,6 +74,8 @@ struct TenantRequest {
 struct TenantChangeRequest {
     display_name: Option<String>,
     disabled: Option<bool>,
+    /// How long its metrics are kept, such as `30d`; `0` is for ever, `default` as the server's configuration says.
+    metrics_retention: Option<String>,
     /// All limits: what is left out in there is not limited any more.
     limits: Option<TenantLimitsShape>,
 }
@@ -115,7 +122,7 @@ async fn create(
         name: asked.display_name.unwrap_or_else(|| asked.id.clone()),
         id: TenantId::new(&asked.id).map_err(|error| Failure::bad_data(error.to_string()))?,
         limits: asked.limits.map(limits).transpose()?.unwrap_or_default(),
-        metrics_retention: None,
+        metrics_retention: asked.metrics_retention.as_deref().map(retention).transpose()?,
     };
     let tenant = caller.app.access.create_tenant(&actor, new).await?;
     wait_until_open(&caller.app, &tenant.id).await;
@@ -134,7 +141,11 @@ async fn change(
     let change = TenantChange {
         name: asked.display_name,
         limits: asked.limits.map(limits).transpose()?,
-        metrics_retention: None,
+        metrics_retention: match asked.metrics_retention.as_deref() {
+            None => None,
+            Some("default") => Some(None),
+            Some(text) => Some(Some(retention(text)?)),
+        },
         disabled: asked.disabled,
     };
     let tenant = caller.app.access.update_tenant(&actor, &id, change).await?;
@@ -154,6 +165,13 @@ fn limits(TenantLimitsShape(limits): TenantLimitsShape) -> Result<TenantLimits, 
         .map_err(|error| Failure::bad_data(error.to_string()))
 }
 
+fn retention(text: &str) -> Result<Duration, Failure> {
+    let millis = parse_duration(text).and_then(|millis| u64::try_from(millis).ok());
+    millis.map(Duration::from_millis).ok_or_else(|| {
+        Failure::bad_data(format!("invalid metrics_retention: {text:?} is no duration such as 30d"))
+    })
+}
+
 impl Tenant {
     fn of(tenant: &access::Tenant) -> Self {
         Self {
@@ -161,6 +179,7 @@ impl Tenant {
             display_name: tenant.name.clone(),
             disabled: tenant.disabled,
             created_at: time(tenant.created_at),
+            metrics_retention: tenant.metrics_retention.map(|kept| format!("{}s", kept.as_secs())),
             limits: TenantLimitsShape(object(&tenant.limits.to_json())),
         }
     }

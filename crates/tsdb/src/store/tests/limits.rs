@@ -247,3 +247,21 @@ fn series_that_ended_make_room_for_new_ones() {
     assert_eq!(before.len(), 3);
     assert_eq!(rig.reopened().contents(), before);
 }
+
+#[test]
+fn retention_can_change_while_the_store_is_open() {
+    let hour = 3_600_000;
+    let rig = Rig::new(StoreConfig { retention_ms: 24 * hour, ..StoreConfig::default() });
+    let stored = |hours: i64| {
+        let name = format!("after_{hours}_hours");
+        let sample = [(name.as_str(), NOW - hours * hour, 1.0)];
+        rig.try_append(&sample, AppendMode::AllOrNothing).is_ok()
+    };
+    assert!(!stored(30));
+    rig.store.set_retention(Some(Duration::from_hours(48)));
+    assert!(stored(30));
+    rig.store.set_retention(Some(Duration::ZERO));
+    assert!(stored(9_999));
+    rig.store.set_retention(None);
+    assert!(!stored(31));
+}
