@@ -1640,12 +1640,16 @@ export interface components {
             /** @description What `X-Scope-OrgID` says. */
             id: string;
             limits: components["schemas"]["TenantLimitsShape"];
+            /** @description How long its metrics are kept, such as `30d`; `0s` is for ever, `null` as the server's configuration says. */
+            metrics_retention?: string | null;
         };
         /** @description What to change about a tenant; what is left out stays. */
         TenantChangeRequest: {
             disabled?: boolean | null;
             display_name?: string | null;
             limits?: components["schemas"]["TenantLimitsShape"] | null;
+            /** @description How long its metrics are kept, such as `30d`; `0` is for ever, `default` as the server's configuration says. */
+            metrics_retention?: string | null;
         };
         /** @description What a tenant is allowed; what is left out is as the server's configuration says. */
         TenantLimitsShape: Record<string, unknown>;
@@ -1656,6 +1660,8 @@ export interface components {
             /** @description 1 to 64 letters, digits, `_`, `-` and `.`, the first a letter or digit. */
             id: string;
             limits?: components["schemas"]["TenantLimitsShape"] | null;
+            /** @description How long its metrics are kept, such as `30d`; `0` is for ever; left out as the server's configuration says. */
+            metrics_retention?: string | null;
         };
         /** @description Tenants. */
         Tenants: {
