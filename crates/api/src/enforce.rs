@@ -6,7 +6,7 @@ use access::{Actor, NewAuditEntry, Now, Outcome, Principal, QueryCharge};
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
-use http::HeaderValue;
+use http::HeaderMap;
 use model::TenantId;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -147,7 +147,7 @@ fn actor(app: &App, request: &Request, principal: &Principal) -> Actor {
 fn caller(app: &Arc<App>, rule: Rule, request: &Request, now: Now) -> Result<Caller, Failure> {
     let known = app.known(request)?;
     authorize(&known.principal, rule.access)?;
-    let id = tenant(&known.principal, request.headers().get(TENANT_HEADER))?;
+    let id = tenant(&known.principal, request.headers())?;
     if app.access.directory().tenant(&id).is_none() {
         return Err(unknown_tenant(&id));
     }
@@ -197,8 +197,13 @@ fn authorize(principal: &Principal, access: Access) -> Result<(), Failure> {
 }
 
 /// Returns the tenant that a request is for.
-fn tenant(principal: &Principal, header: Option<&HeaderValue>) -> Result<TenantId, Failure> {
-    let Some(value) = header else { return Ok(principal.tenant.clone()) };
+fn tenant(principal: &Principal, headers: &HeaderMap) -> Result<TenantId, Failure> {
+    let mut values = headers.get_all(TENANT_HEADER).iter();
+    let Some(value) = values.next() else { return Ok(principal.tenant.clone()) };
+    // Which of two would count, those before us may see otherwise.
+    if values.next().is_some() {
+        return Err(Failure::bad_data("X-Scope-OrgID must be there once"));
+    }
     let named = value.to_str().ok().and_then(|name| TenantId::new(name).ok());
     let named = named.ok_or_else(|| Failure::bad_data("X-Scope-OrgID names no tenant"))?;
     if named == principal.tenant || principal.all_tenants {

@@ -57,6 +57,8 @@ pub(crate) async fn guard(app: Arc<App>, mut request: Request, next: Next) -> Re
         let message = "requests from pages of other sites are refused; http.cors.allowed_origins lists \
                        those that are not";
         refuse(&path, &Failure::new(Kind::ForeignOrigin, message))
+    } else if request.headers().get_all(header::HOST).iter().nth(1).is_some() {
+        refuse(&path, &Failure::bad_data("the request is for two hosts"))
     } else {
         contained(&path, next.run(request)).await
     };

@@ -172,6 +172,24 @@ async fn a_key_that_does_not_count_opens_no_class_of_routes() {
     }
 }
 
+#[tokio::test]
+async fn what_a_proxy_may_see_otherwise_is_refused() {
+    let server = guarded().await;
+    add_blue(&server).await;
+    let root = ("x-api-key", ROOT_KEY);
+    for (what, headers, expected) in [
+        ("one tenant", vec![root, ("x-scope-orgid", "blue")], 200),
+        ("two tenants", vec![root, ("x-scope-orgid", "default"), ("x-scope-orgid", "blue")], 400),
+        ("tenants in a list", vec![root, ("x-scope-orgid", "default|blue")], 400),
+        ("one host", vec![root, ("host", "obs.example")], 200),
+        ("two hosts", vec![root, ("host", "obs.example"), ("host", "evil.example")], 400),
+        ("two keys", vec![root, ("x-api-key", UNKNOWN)], 401),
+    ] {
+        let (status, found) = code(&server, request(&QUERY, &headers)).await;
+        assert_eq!(status, expected, "{what}: {found}");
+    }
+}
+
 /// A session's cookie and its token.
 async fn log_in(server: &Server, name: &str, tenant: TenantId, role: Role) -> (String, String) {
     let new = NewUser {
