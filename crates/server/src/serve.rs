@@ -223,16 +223,17 @@ async fn serve(
     let drained = async {
         while tasks.join_next().await.is_some() {}
         end_last.send_replace(true);
-        while last.join_next().await.is_some() {}
         drop(stop_collector);
         drop(stop_threads);
         let tenants = parts.tenants;
-        tokio::task::spawn_blocking(move || {
+        let closed = tokio::task::spawn_blocking(move || {
             // Maintenance first: it must not work on a closed store.
             threads.join()?;
             tenants.close()
-        })
-        .await
+        });
+        // A state database or a receiver of traces that does not answer keeps no store open.
+        while last.join_next().await.is_some() {}
+        closed.await
     };
     let finished = tokio::select! {
         biased;
