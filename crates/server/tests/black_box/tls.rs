@@ -44,7 +44,8 @@ fn localhost(url: &str) -> String {
 fn issue(folder: &Path, name: &str, authority: Option<&Issuer<'_, KeyPair>>) {
     let key = KeyPair::generate().expect("a key");
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let params = CertificateParams::new(names).expect("names");
+    let mut params = CertificateParams::new(names).expect("names");
+    params.distinguished_name.push(DnType::CommonName, name);
     let certificate = match authority {
         Some(authority) => params.signed_by(&key, authority),
         None => params.self_signed(&key),
@@ -147,7 +148,16 @@ fn clients_without_a_certificate_are_turned_away_where_one_is_required() {
         ("client_ca_file", "ca.pem"),
     ];
     let settings = settings(folder.path(), &files);
-    let fixed = ["--tls", "files", "--set", "server.tls.client_auth=required"];
+    let fixed = [
+        "--tls",
+        "files",
+        "--set",
+        "server.tls.client_auth=required",
+        "--set",
+        "auth.mode=keys",
+        "--set",
+        "auth.certificates=[{name: client, role: viewer}]",
+    ];
     let arguments: Vec<&str> =
         fixed.into_iter().chain(settings.iter().map(String::as_str)).collect();
     let server = TinyObs::start(data.path(), &arguments);
@@ -160,6 +170,12 @@ fn clients_without_a_certificate_are_turned_away_where_one_is_required() {
     let (certificate, key) = (path("client.pem"), path("client.key"));
     let shown = ["--cert", &certificate, "--key", &key];
     check(&[&trusted[..], &shown[..]].concat(), "200 2 TinyObs is Healthy.");
+    // The certificate is who it is: a viewer.
+    for (path, status) in [("/v1/stats", "200 "), ("/v1/keys", "403 ")] {
+        let url = format!("{}{path}", server.url);
+        let (code, said) = curl(&[&trusted[..2], &[&url], &shown[..]].concat());
+        assert!(code == 0 && said.starts_with(status), "{path}: {code} {said}");
+    }
 }
 
 #[test]
