@@ -6,6 +6,7 @@ mod certificates;
 mod check;
 mod cli;
 mod config;
+mod disk;
 mod identity;
 mod keys;
 mod logging;

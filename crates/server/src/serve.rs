@@ -25,12 +25,15 @@ use tsdb::Store;
 use crate::Failure;
 use crate::cli::ServeArgs;
 use crate::config::{AuthMode, Config, TlsMode};
+use crate::disk::DiskCheck;
 use crate::logging::Log;
 use crate::reload::Reloader;
 use crate::shutdown::Signals;
 use crate::tenants::TenantStores;
 use crate::traces::{Exporter, PropagatingHttpClient};
-use crate::{certificates, identity, logging, observe, reload, tenants, threads, traces, wiring};
+use crate::{
+    certificates, disk, identity, logging, observe, reload, tenants, threads, traces, wiring,
+};
 
 /// The file that is locked while a program uses the data folder.
 pub(crate) const LOCK_FILE: &str = "lock";
@@ -93,6 +96,8 @@ pub(crate) struct Parts {
     pub(crate) serve_stats: Arc<ServeStats>,
     /// How much anybody may ask.
     pub(crate) limits: LimitsInForce,
+    /// Whether the disk has room.
+    pub(crate) disk: Arc<DiskCheck>,
     /// Who may come in, and what they use.
     pub(crate) access: Arc<Access>,
     pub(crate) tenants: Arc<TenantStores>,
@@ -127,6 +132,7 @@ impl Parts {
         identity::open_stores(&access, &tenants)?;
         let store = tenants.open(&TenantId::default_tenant())?;
         let tenants = Arc::new(tenants);
+        let disk = DiskCheck::new(Arc::clone(&fs), config.data_dir.clone());
         let serve_stats = Arc::default();
         Ok(Self {
             fs,
@@ -137,6 +143,7 @@ impl Parts {
             rng,
             tls,
             serve_stats,
+            disk,
             limits,
             access,
             tenants,
@@ -187,6 +194,8 @@ async fn serve(
         stopped.clone(),
     );
     tasks.spawn("tenants", following);
+    let (disk, clock) = (Arc::clone(&parts.disk), Arc::clone(&parts.clock));
+    tasks.spawn("disk", disk::watch(disk, clock, stopped.clone()));
     if let Some(scraper) = scraper(config, &parts, is_tracing)? {
         tasks.spawn("scraper", scraper.run(stopped.clone()));
     }

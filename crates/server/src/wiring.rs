@@ -103,7 +103,7 @@ fn identity(config: &Config, parts: &Parts) -> Result<Identity, Failure> {
 
 fn checks(parts: &Parts) -> Vec<Arc<dyn HealthCheck>> {
     let mut checks: Vec<Arc<dyn HealthCheck>> =
-        vec![Arc::new(StateCheck(Arc::clone(&parts.access)))];
+        vec![Arc::new(StateCheck(Arc::clone(&parts.access))), Arc::clone(&parts.disk) as _];
     checks.extend(parts.tls.iter().map(|tls| Arc::clone(tls) as Arc<dyn HealthCheck>));
     checks
 }

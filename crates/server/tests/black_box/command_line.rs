@@ -61,6 +61,26 @@ fn the_data_folder_has_one_owner_and_the_port_too() {
 }
 
 #[test]
+fn a_broken_configuration_fails_before_anything_starts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("never-made");
+    let data_dir = data.display().to_string();
+    for settings in [
+        ["--set", "query.timeout=soon", "--set", "speed=11"],
+        ["--set", "server.listen=0.0.0.0:0", "--set", "auth.mode=local"],
+    ] {
+        let mut arguments = vec!["serve", "--listen", "127.0.0.1:0", "--data-dir", &data_dir];
+        if settings.contains(&"server.listen=0.0.0.0:0") {
+            arguments.drain(1..3);
+        }
+        arguments.extend(settings);
+        let output = tinyobs(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{settings:?}: {}", text(&output.stderr));
+        assert!(!data.exists(), "{settings:?}");
+    }
+}
+
+#[test]
 fn check_config_reports_all_mistakes_with_their_paths() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("tinyobs.yaml");
