@@ -93,11 +93,15 @@ impl HealthCheck for StateCheck {
 
 /// Opens the stores of the tenants that there are. Blocking.
 ///
-/// # Errors
-///
-/// One of them cannot be opened.
-pub(crate) fn open_stores(access: &Access, stores: &TenantStores) -> anyhow::Result<()> {
-    access.directory().tenants().iter().try_for_each(|tenant| open_store(tenant, stores))
+/// A tenant whose store cannot be opened does not keep the others from being served: it is tried again, and health
+/// names it.
+pub(crate) fn open_stores(access: &Access, stores: &TenantStores) {
+    for tenant in access.directory().tenants() {
+        if let Err(error) = open_store(&tenant, stores) {
+            let error = format!("{error:#}");
+            tracing::error!(tenant = tenant.id.as_str(), error, "tenant cannot be served");
+        }
+    }
 }
 
 fn open_store(tenant: &Tenant, stores: &TenantStores) -> anyhow::Result<()> {

@@ -129,7 +129,7 @@ impl Parts {
         let doors = (fs.as_ref(), Arc::clone(&clock), Arc::clone(&rng));
         let known = identity::open(config, doors);
         let access = runtime.block_on(known)?;
-        identity::open_stores(&access, &tenants)?;
+        identity::open_stores(&access, &tenants);
         let store = tenants.open(&TenantId::default_tenant())?;
         let tenants = Arc::new(tenants);
         let disk = DiskCheck::new(Arc::clone(&fs), config.data_dir.clone());
