@@ -206,7 +206,8 @@ fn log(app: &App, id: &RequestId, seen: &Seen, done: &Finished<'_>, noted: Optio
     let caller = noted.and_then(|noted| noted.caller.as_ref());
     let tenant = caller.map(|(tenant, _)| tenant.as_str());
     let principal = caller.map(|(_, principal)| field::display(principal));
-    let latency_ms = done.took.as_secs_f64() * 1_000.0;
+    // To the microsecond: more digits are noise of the division.
+    let latency_ms = (done.took.as_secs_f64() * 1e6).round() / 1e3;
     macro_rules! line {
         ($level:ident, $message:literal) => {
             tracing::$level!(

@@ -43,7 +43,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: CheckTarget,
     },
-    /// Read everything below a data folder and report damage. No server may be using it.
+    /// Read the metrics of all tenants below a data folder and report damage. No server may be using it.
     Verify(VerifyArgs),
 }
 
