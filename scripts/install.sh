@@ -27,6 +27,7 @@ install_python() {
 case "${1:-build}" in
   build) ;;
   test) need chromium chromium; need prometheus prometheus; need prometheus-node-exporter prometheus-node-exporter
+    need nats-server nats-server
     # Its programs are not on the path.
     [ -d /usr/lib/postgresql ] || missing_packages+=(postgresql)
     install_python ;;

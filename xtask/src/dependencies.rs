@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 /// What each crate of ours may depend on, of ours. A new arrow is a decision: see `docs/adr`.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("platform", &[]),
     ("model", &["platform"]),
     ("journal", &["platform"]),
@@ -16,10 +16,29 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("ingest", &["platform", "model"]),
     ("state", &["platform", "model"]),
     ("access", &["platform", "model", "state"]),
-    ("api", &["platform", "model", "tsdb", "promql", "ingest", "state", "access"]),
+    ("schema", &[]),
+    ("events", &["platform", "model", "journal", "state", "schema"]),
+    ("jetstream", &["platform", "model", "schema", "events"]),
+    (
+        "api",
+        &["platform", "model", "tsdb", "promql", "ingest", "state", "access", "schema", "events"],
+    ),
     (
         "server",
-        &["platform", "model", "journal", "tsdb", "promql", "ingest", "state", "access", "api"],
+        &[
+            "platform",
+            "model",
+            "journal",
+            "tsdb",
+            "promql",
+            "ingest",
+            "state",
+            "access",
+            "schema",
+            "events",
+            "jetstream",
+            "api",
+        ],
     ),
     ("bench", &[]),
     ("xtask", &[]),

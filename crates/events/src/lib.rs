@@ -1,0 +1,18 @@
+//! Events: from a request to a durable log, once each, and from there to consumers.
+//!
+//! An [`EventLog`] keeps events in the order in which they were accepted; it is embedded in the program or on NATS
+//! JetStream, and both pass the same contract tests. A [`Consumer`] reads it with a durable position of its own.
+//! What cannot be processed ends in [`DeadLetters`].
+
+mod consumer;
+mod dead_letter;
+mod entry;
+mod log;
+
+pub use consumer::{Body, Consumer, ConsumerConfig, Delivery, FetchLimits, Settlement};
+pub use dead_letter::{
+    DeadLetter, DeadLetterDepth, DeadLetterId, DeadLetterPage, DeadLetterQuery, DeadLetterState,
+    DeadLetters, NewDeadLetter,
+};
+pub use entry::{Batch, Entry, EventKey, Lane, NewEvent, Offset};
+pub use log::{Bounds, EventLog, LogError, LogStats, Outcome, Page, ReadLimits};

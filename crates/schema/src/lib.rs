@@ -1,0 +1,1 @@
+//! The protobuf package `causality.v1`: binary and JSON forms of events, and what a valid event is.
