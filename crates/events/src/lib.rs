@@ -7,6 +7,7 @@
 mod consumer;
 mod dead_letter;
 mod entry;
+mod filter;
 mod log;
 
 pub use consumer::{Body, Consumer, ConsumerConfig, Delivery, FetchLimits, Settlement};
@@ -15,4 +16,5 @@ pub use dead_letter::{
     DeadLetters, NewDeadLetter,
 };
 pub use entry::{Batch, Entry, EventKey, Lane, NewEvent, Offset};
+pub use filter::{JsonPath, PATH_BYTES_MAX, PathError};
 pub use log::{Bounds, EventLog, LogError, LogStats, Outcome, Page, ReadLimits};
