@@ -5,6 +5,8 @@
 //! What cannot be processed ends in [`DeadLetters`].
 
 mod consumer;
+#[cfg(any(test, feature = "testing"))]
+pub mod contract;
 mod dead_letter;
 #[expect(dead_code, reason = "the embedded log stands on it")]
 mod deduplication;

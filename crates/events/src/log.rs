@@ -126,6 +126,14 @@ pub enum LogError {
         /// Where and how.
         reason: String,
     },
+    /// A consumer cannot be opened: its name is not valid, or it is open already.
+    #[error("consumer '{name}' cannot be opened: {reason}")]
+    Consumer {
+        /// Its name.
+        name: String,
+        /// Why, and what to change.
+        reason: String,
+    },
     /// The program is stopping.
     #[error("the event log is closed")]
     Closed,

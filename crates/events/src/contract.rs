@@ -1,0 +1,167 @@
+//! What every engine of the events part has to do, as tests.
+//!
+//! Each check takes an [`Engine`] with an empty log and panics when the engine does not do what it should. An engine's
+//! tests name a function that makes one, and [`event_log_contract`](crate::event_log_contract) and its sisters make a
+//! test of each check.
+
+mod event_log;
+#[cfg(test)]
+mod model_log;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use model::{TenantId, Timestamp};
+use platform::Clock;
+
+pub use event_log::*;
+
+use crate::{Batch, Entry, EventKey, EventLog, Lane, NewEvent, Offset, Outcome, Page, ReadLimits};
+
+/// A log that can be stopped and started, and its time.
+pub trait Engine: Send + fmt::Debug {
+    /// Returns the log that is open at present.
+    fn log(&self) -> Arc<dyn EventLog>;
+
+    /// Returns the clock of the log.
+    fn clock(&self) -> Arc<dyn Clock>;
+
+    /// Ends the log and opens it again. What the check still holds of the old one is not used any more.
+    fn restart(&mut self) -> BoxFuture<'_, ()>;
+
+    /// Lets time pass, and everybody who waits for it go on.
+    fn advance(&self, step: Duration) -> BoxFuture<'_, ()>;
+}
+
+/// Makes a test of each check of the event log: `events::event_log_contract!(engine)`, where `engine` is an
+/// asynchronous function that returns an [`Engine`] with an empty log.
+#[macro_export]
+macro_rules! event_log_contract {
+    ($engine:path) => {
+        $crate::contract_tests!(
+            $engine,
+            an_empty_log_holds_nothing,
+            what_is_stored_is_read_in_the_order_of_acceptance,
+            reading_goes_page_by_page_within_its_limits,
+            a_repetition_is_stored_once_under_its_first_identifier,
+            another_event_under_a_known_key_is_a_conflict,
+            a_batch_can_repeat_itself,
+            events_without_a_key_are_never_repetitions,
+            one_of_many_simultaneous_repetitions_is_stored,
+            tenants_share_the_log_and_not_their_names,
+            the_end_is_seen_to_move_once_an_event_is_durable,
+            a_time_leads_to_the_first_event_that_arrived_then_or_later,
+            a_restart_changes_nothing,
+            the_log_counts_what_became_of_events,
+        );
+    };
+}
+
+/// Makes a test of each of the named checks.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! contract_tests {
+    ($engine:path, $($check:ident),+ $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $check() {
+                let mut engine = $engine().await;
+                $crate::contract::$check(&mut engine).await;
+            }
+        )+
+    };
+}
+
+/// An event of the contract: everything about it follows from its number.
+fn event(number: u64) -> NewEvent {
+    let id = format!("01900000-0000-7000-8000-{number:012x}");
+    NewEvent {
+        envelope: envelope(&id, number),
+        id: id.into(),
+        key: Some(EventKey(0x5EED_0000_0000_0000 + u128::from(number))),
+        fingerprint: number,
+        lane: Lane(number % 3),
+    }
+}
+
+/// The binary form of a login: `causality.v1.EventEnvelope` with the fields 1 id, 2 app_id, 3 device_id,
+/// 4 timestamp_ms, 7 idempotency_key, 10 user_login (1 user_id).
+fn envelope(id: &str, number: u64) -> Bytes {
+    let mut bytes = Vec::new();
+    text(1, id, &mut bytes);
+    text(2, "shop", &mut bytes);
+    text(3, &format!("device-{}", number % 3), &mut bytes);
+    bytes.push(4 << 3);
+    varint(1_700_000_000_000 + number, &mut bytes);
+    text(7, &format!("key-{number}"), &mut bytes);
+    let mut login = Vec::new();
+    text(1, &format!("user-{number}"), &mut login);
+    bytes.push(10 << 3 | 2);
+    varint(login.len() as u64, &mut bytes);
+    bytes.append(&mut login);
+    bytes.into()
+}
+
+fn text(field: u8, value: &str, out: &mut Vec<u8>) {
+    out.push(field << 3 | 2);
+    varint(value.len() as u64, out);
+    out.extend_from_slice(value.as_bytes());
+}
+
+fn varint(mut value: u64, out: &mut Vec<u8>) {
+    while value > 0x7F {
+        out.push(u8::try_from(value & 0x7F).unwrap_or_default() | 0x80);
+        value >>= 7;
+    }
+    out.push(u8::try_from(value).unwrap_or_default());
+}
+
+fn tenant() -> TenantId {
+    TenantId::default_tenant()
+}
+
+fn batch(engine: &dyn Engine, events: Vec<NewEvent>) -> Batch {
+    Batch { tenant: tenant(), received_at: engine.clock().now(), events }
+}
+
+/// Stores the events with these numbers and returns where.
+async fn store(engine: &dyn Engine, numbers: impl IntoIterator<Item = u64>) -> Vec<Offset> {
+    let batch = batch(engine, numbers.into_iter().map(event).collect());
+    let outcomes = engine.log().append(batch).await.expect("append");
+    outcomes.iter().map(stored).collect()
+}
+
+fn stored(outcome: &Outcome) -> Offset {
+    match outcome {
+        Outcome::Stored { offset } => *offset,
+        other => panic!("the event is new: {other:?}"),
+    }
+}
+
+async fn read_all(log: &dyn EventLog) -> Vec<Entry> {
+    let limits = ReadLimits { entries_max: 7, bytes_max: 1 << 20 };
+    let mut entries = Vec::new();
+    let mut from = Offset::default();
+    loop {
+        let Page { entries: mut more, next, skipped } = log.read(from, limits).await.expect("read");
+        assert_eq!(skipped, 0, "nothing is damaged");
+        if more.is_empty() {
+            return entries;
+        }
+        assert!(next > from, "reading goes on");
+        entries.append(&mut more);
+        from = next;
+    }
+}
+
+fn offsets(entries: &[Entry]) -> Vec<Offset> {
+    entries.iter().map(|entry| entry.offset).collect()
+}
+
+fn expected(number: u64, offset: Offset, received_at: Timestamp) -> Entry {
+    let NewEvent { envelope, lane, .. } = event(number);
+    Entry { offset, tenant: tenant(), received_at, lane, envelope }
+}

@@ -1,0 +1,264 @@
+//! A log in memory that does what it should, or fails to in one respect: that shows what the checks notice.
+
+use std::collections::BTreeMap;
+use std::future::ready;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use model::Timestamp;
+use parking_lot::Mutex;
+use platform::{Clock, SimClock};
+use tokio::sync::watch;
+
+use super::{Engine, event_log};
+use crate::{
+    Batch, Bounds, Consumer, ConsumerConfig, Entry, EventKey, EventLog, LogError, LogStats,
+    NewEvent, Offset, Outcome, Page, ReadLimits,
+};
+
+/// What a log does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    None,
+    SeesNoRepetition,
+    SeesNoConflict,
+    ForgetsKeysAtRestart,
+    LosesTheLastAtRestart,
+    ReadsBackwards,
+    IgnoresLimits,
+    TakesAllForOneTenant,
+    TakesNoKeyForAKey,
+    KeepsItsEndToItself,
+    FindsNoTime,
+    CountsNothing,
+    AnswersBeforeStoring,
+    IsNeverEmpty,
+}
+
+#[derive(Debug)]
+struct ModelLog {
+    fault: Fault,
+    held: Mutex<Held>,
+    end: watch::Sender<Offset>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Held {
+    entries: Vec<Entry>,
+    keys: BTreeMap<Option<EventKey>, (Offset, Box<str>, u64)>,
+    stats: LogStats,
+}
+
+impl ModelLog {
+    fn new(fault: Fault, held: Held) -> Self {
+        let end = watch::Sender::new(held.end());
+        Self { fault, held: Mutex::new(held), end }
+    }
+
+    fn store(&self, batch: Batch) -> Vec<Outcome> {
+        let mut held = self.held.lock();
+        let Batch { tenant, received_at, events } = batch;
+        let mut outcomes = Vec::new();
+        for NewEvent { envelope, id, key, fingerprint, lane } in events {
+            let keyed = key.is_some() || self.fault == Fault::TakesNoKeyForAKey;
+            let known = held.keys.get(&key).filter(|_| keyed).cloned();
+            match known.filter(|_| self.fault != Fault::SeesNoRepetition) {
+                Some((offset, id, first))
+                    if first == fingerprint || self.fault == Fault::SeesNoConflict =>
+                {
+                    held.stats.duplicates += 1;
+                    outcomes.push(Outcome::Duplicate { offset, id });
+                }
+                Some((offset, id, _)) => {
+                    held.stats.conflicts += 1;
+                    outcomes.push(Outcome::Conflict { offset, id });
+                }
+                None => {
+                    // Leaves gaps, as an engine may.
+                    let offset = held.end().next();
+                    let tenant = match self.fault {
+                        Fault::TakesAllForOneTenant => super::tenant(),
+                        _ => tenant.clone(),
+                    };
+                    held.keys.insert(key, (offset, id, fingerprint));
+                    held.entries.push(Entry { offset, tenant, received_at, lane, envelope });
+                    held.stats.stored += 1;
+                    outcomes.push(Outcome::Stored { offset });
+                }
+            }
+        }
+        if self.fault != Fault::KeepsItsEndToItself {
+            self.end.send_replace(held.end());
+        }
+        outcomes
+    }
+
+    fn page(&self, from: Offset, limits: ReadLimits) -> Page {
+        let held = self.held.lock();
+        let mut page = Page { next: from, ..Page::default() };
+        let mut bytes = 0;
+        for entry in held.entries.iter().filter(|entry| entry.offset >= from) {
+            let full = page.entries.len() >= limits.entries_max || bytes >= limits.bytes_max;
+            if full && self.fault != Fault::IgnoresLimits {
+                break;
+            }
+            bytes += entry.envelope.len();
+            page.next = entry.offset.next();
+            page.entries.push(entry.clone());
+        }
+        if self.fault == Fault::ReadsBackwards {
+            page.entries.reverse();
+        }
+        page
+    }
+
+    fn restarted(&self) -> Self {
+        let mut held = self.held.lock().clone();
+        held.stats = LogStats::default();
+        match self.fault {
+            Fault::ForgetsKeysAtRestart => held.keys.clear(),
+            Fault::LosesTheLastAtRestart => drop(held.entries.pop()),
+            _ => {}
+        }
+        Self::new(self.fault, held)
+    }
+}
+
+impl Held {
+    fn end(&self) -> Offset {
+        self.entries.last().map_or(Offset(3), |last| last.offset.next())
+    }
+
+    fn first(&self) -> Offset {
+        self.entries.first().map_or(self.end(), |first| first.offset)
+    }
+}
+
+impl EventLog for ModelLog {
+    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Vec<Outcome>, LogError>> {
+        Box::pin(async move {
+            if self.fault == Fault::AnswersBeforeStoring {
+                let offset = self.held.lock().end();
+                return Ok(batch.events.iter().map(|_| Outcome::Stored { offset }).collect());
+            }
+            Ok(self.store(batch))
+        })
+    }
+
+    fn bounds(&self) -> BoxFuture<'_, Result<Bounds, LogError>> {
+        let held = self.held.lock();
+        let first = if self.fault == Fault::IsNeverEmpty { Offset(0) } else { held.first() };
+        Box::pin(ready(Ok(Bounds { first, end: held.end() })))
+    }
+
+    fn read(&self, from: Offset, limits: ReadLimits) -> BoxFuture<'_, Result<Page, LogError>> {
+        Box::pin(ready(Ok(self.page(from, limits))))
+    }
+
+    fn offset_at(&self, time: Timestamp) -> BoxFuture<'_, Result<Offset, LogError>> {
+        let held = self.held.lock();
+        let time = if self.fault == Fault::FindsNoTime { Timestamp::MAX } else { time };
+        let found = held.entries.iter().find(|entry| entry.received_at >= time);
+        Box::pin(ready(Ok(found.map_or(held.end(), |entry| entry.offset))))
+    }
+
+    fn end(&self) -> watch::Receiver<Offset> {
+        self.end.subscribe()
+    }
+
+    fn consumer(
+        &self,
+        _config: ConsumerConfig,
+    ) -> BoxFuture<'_, Result<Box<dyn Consumer>, LogError>> {
+        Box::pin(ready(Err(LogError::Closed)))
+    }
+
+    fn stats(&self) -> LogStats {
+        let held = self.held.lock();
+        let end = held.entries.last().map_or(held.end(), |last| last.offset.next());
+        let first = held.entries.first().map_or(end, |first| first.offset);
+        let stats =
+            LogStats { bounds: Bounds { first, end }, connected: true, ..held.stats.clone() };
+        if self.fault == Fault::CountsNothing { LogStats::default() } else { stats }
+    }
+
+    fn refusal(&self) -> Option<String> {
+        None
+    }
+}
+
+#[derive(Debug)]
+struct ModelEngine {
+    log: Arc<ModelLog>,
+    clock: Arc<SimClock>,
+}
+
+impl ModelEngine {
+    fn new(fault: Fault) -> Self {
+        Self {
+            log: Arc::new(ModelLog::new(fault, Held::default())),
+            clock: SimClock::new(Timestamp::from_millis(1_700_000_000_000)),
+        }
+    }
+}
+
+impl Engine for ModelEngine {
+    fn log(&self) -> Arc<dyn EventLog> {
+        self.log.clone()
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(self.clock.clone())
+    }
+
+    fn restart(&mut self) -> BoxFuture<'_, ()> {
+        self.log = Arc::new(self.log.restarted());
+        Box::pin(ready(()))
+    }
+
+    fn advance(&self, step: Duration) -> BoxFuture<'_, ()> {
+        self.clock.advance(step);
+        Box::pin(tokio::task::yield_now())
+    }
+}
+
+async fn sound() -> ModelEngine {
+    ModelEngine::new(Fault::None)
+}
+
+crate::event_log_contract!(sound);
+
+/// Whether a check lets a log with this fault pass.
+macro_rules! passes {
+    ($check:ident, $fault:ident) => {{
+        let mut engine = ModelEngine::new(Fault::$fault);
+        let check = event_log::$check(&mut engine);
+        let limited = tokio::time::timeout(Duration::from_millis(100), check);
+        matches!(AssertUnwindSafe(limited).catch_unwind().await, Ok(Ok(())))
+    }};
+}
+
+#[tokio::test]
+async fn every_check_notices_a_log_that_is_wrong() {
+    let passed = [
+        passes!(an_empty_log_holds_nothing, IsNeverEmpty),
+        passes!(what_is_stored_is_read_in_the_order_of_acceptance, ReadsBackwards),
+        passes!(what_is_stored_is_read_in_the_order_of_acceptance, AnswersBeforeStoring),
+        passes!(reading_goes_page_by_page_within_its_limits, IgnoresLimits),
+        passes!(a_repetition_is_stored_once_under_its_first_identifier, SeesNoRepetition),
+        passes!(another_event_under_a_known_key_is_a_conflict, SeesNoConflict),
+        passes!(a_batch_can_repeat_itself, SeesNoRepetition),
+        passes!(events_without_a_key_are_never_repetitions, TakesNoKeyForAKey),
+        passes!(one_of_many_simultaneous_repetitions_is_stored, SeesNoRepetition),
+        passes!(tenants_share_the_log_and_not_their_names, TakesAllForOneTenant),
+        passes!(the_end_is_seen_to_move_once_an_event_is_durable, KeepsItsEndToItself),
+        passes!(a_time_leads_to_the_first_event_that_arrived_then_or_later, FindsNoTime),
+        passes!(a_restart_changes_nothing, ForgetsKeysAtRestart),
+        passes!(a_restart_changes_nothing, LosesTheLastAtRestart),
+        passes!(the_log_counts_what_became_of_events, CountsNothing),
+    ];
+    assert_eq!(passed, [false; 15]);
+}
