@@ -1,7 +1,7 @@
 // A stand-in for the server while working on the page: `npm run mock`, then `npm run dev`.
 // It answers /api/v1 on 127.0.0.1:8080 with synthetic series; it does not evaluate PromQL, but makes
 // lines whose number and size follow from the text of the query. Everything about people is in
-// dev/mock-admin.mjs. It also serves web/dist under the server's content security policy, so that
+// dev/mock-admin.mjs, about events in dev/mock-events.mjs. It also serves web/dist under the server's content security policy, so that
 // violations show up early.
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
@@ -9,6 +9,7 @@ import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { admin } from "./mock-admin.mjs";
+import { events, tail } from "./mock-events.mjs";
 
 const PORT = Number(process.env.PORT ?? 8080);
 const DIST = fileURLToPath(new URL("../dist", import.meta.url));
@@ -63,6 +64,14 @@ function seriesOf(expr) {
     return Object.entries(modes).map(([mode, size]) => ({
       labels: { mode },
       value: (t) => size * wave(mode, t),
+    }));
+  }
+  if (/by \((app|event)\)/.test(expr)) {
+    const [, label] = /by \((app|event)\)/.exec(expr);
+    const names = label === "app" ? ["shop", "news", "bank"] : ["screen / view", "custom / done"];
+    return names.map((name) => ({
+      labels: { [label]: name },
+      value: (t) => 400 * hash(name) * wave(name, t),
     }));
   }
   if (/by \(mountpoint\)/.test(expr)) {
@@ -236,13 +245,15 @@ createServer((request, response) => {
     const { method, headers } = request;
     const json = isJson ? JSON.parse(body) : {};
     const answer = /^\/(v1|api|-)\//.test(url.pathname)
-      ? admin({ method, path: url.pathname, params, headers, body: json })
+      ? (admin({ method, path: url.pathname, params, headers, body: json }) ??
+        events({ method, path: url.pathname, params }))
       : undefined;
     if (answer) {
       response.statusCode = answer[0];
       response.setHeader("Content-Type", "application/json");
       return response.end(answer[1] === undefined ? undefined : JSON.stringify(answer[1]));
     }
+    if (url.pathname === "/v1/events/tail") return tail(params, response);
     if (url.pathname.startsWith("/api/") || url.pathname.startsWith("/v1/")) {
       return api(url.pathname, params, response);
     }

@@ -4,24 +4,42 @@ import { usePath } from "./components/router";
 import { SessionGate, useSession } from "./components/session";
 import { Shell } from "./components/shell";
 import { may } from "./lib/session";
-import { ADMIN_PATH, EXPLORE_PATH, isBelow, SERVER_PATH, viewTitle } from "./lib/views";
+import {
+  ADMIN_PATH,
+  DEAD_LETTERS_PATH,
+  EVENTS_PATH,
+  EXPLORE_PATH,
+  isBelow,
+  SERVER_PATH,
+  viewTitle,
+} from "./lib/views";
 import { Overview } from "./pages/overview";
 import { Server } from "./pages/server";
 
 const Explore = lazy(() => import("./pages/explore"));
 const Admin = lazy(() => import("./pages/admin"));
+const Events = lazy(() => import("./pages/events"));
+const DeadLetters = lazy(() => import("./pages/dead-letters"));
+
+/** What is said to those who may not see a view. */
+function Forbidden({ what, permission }: { what: string; permission: string }) {
+  const { session } = useSession();
+  return (
+    <p className="empty">
+      {session.caller?.name} may not read {what}: the role {session.caller?.role ?? "of this login"}{" "}
+      does not contain <code>{permission}</code>.
+    </p>
+  );
+}
 
 function View({ path }: { path: string }): React.JSX.Element {
   const { session } = useSession();
   if (isBelow(path, ADMIN_PATH)) return <Admin path={path} />;
-  if (!may(session, "metrics:read")) {
-    return (
-      <p className="empty">
-        {session.caller?.name} may not read metrics: the role{" "}
-        {session.caller?.role ?? "of this login"} does not contain <code>metrics:read</code>.
-      </p>
-    );
+  if (path === EVENTS_PATH || path === DEAD_LETTERS_PATH) {
+    if (!may(session, "events:read")) return <Forbidden what="events" permission="events:read" />;
+    return path === EVENTS_PATH ? <Events /> : <DeadLetters />;
   }
+  if (!may(session, "metrics:read")) return <Forbidden what="metrics" permission="metrics:read" />;
   if (path === EXPLORE_PATH) return <Explore />;
   if (path === SERVER_PATH) return <Server />;
   return <Overview />;

@@ -32,6 +32,8 @@ export interface Request {
   isLogin?: boolean;
   /** Whether it is about all tenants, so that the chosen one does not matter. */
   unscoped?: boolean;
+  /** The type of answer that is wanted, where there are several. */
+  accept?: string;
   signal?: AbortSignal | undefined;
 }
 
@@ -61,6 +63,7 @@ function bodyOf({ params, json }: Request, headers: Record<string, string>): Bod
 async function send(request: Request): Promise<Response> {
   const { path, params = {}, method = "GET", isLogin = false, signal } = request;
   const headers = identityHeaders(method, request.unscoped);
+  if (request.accept !== undefined) headers.Accept = request.accept;
   const form = new URLSearchParams(params);
   const query = method === "GET" && form.size > 0 ? `?${form}` : "";
   const body = method === "GET" ? null : bodyOf(request, headers);
@@ -117,6 +120,18 @@ export async function ask<T>(options: Request): Promise<T> {
   const body = await bodyJson(response, options.signal);
   if (!response.ok) throw refusal((body ?? {}) as Envelope, response.status);
   return body as T;
+}
+
+/** Asks one of the own routes for an answer that goes on, and returns it once it begins. */
+export async function openStream(options: Request): Promise<ReadableStream<Uint8Array>> {
+  const response = await send(options);
+  if (!response.ok) {
+    const body = await bodyJson(response, options.signal);
+    throw refusal((body ?? {}) as Envelope, response.status);
+  }
+  reportConnected();
+  if (!response.body) throw new ConnectionError("the server answered without a body");
+  return response.body;
 }
 
 async function query(

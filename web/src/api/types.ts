@@ -101,3 +101,61 @@ export type AuditEntry = Schemas["Entry"];
 
 /** A page of the audit log, the newest first. */
 export type AuditPage = Schemas["Entries"];
+
+/** An event in protobuf's JSON: names in camelCase, 64-bit integers as text. */
+export type EventJson = Record<string, unknown>;
+
+/** An event in the log, with what was found out about it when it arrived. */
+export interface TailEvent {
+  offset: number;
+  received_at: string;
+  app: string;
+  category: string;
+  type: string;
+  device: string;
+  event: EventJson;
+}
+
+/** How the event log is. */
+export interface EventsStatus {
+  engine: string;
+  /** The oldest offset that is kept. */
+  first: number;
+  /** The offset that the next event gets. */
+  end: number;
+  bytes: number;
+  dead_letters: number;
+  /** Why no events are taken in at present. */
+  refusal: string | null;
+}
+
+/** What a consumer gave up on. */
+export interface DeadLetter {
+  id: string;
+  at: string;
+  state: string;
+  consumer: string;
+  subject: string;
+  headers: Record<string, string>;
+  offset: number | null;
+  attempts: number;
+  error: string;
+  bytes: number;
+  event: EventJson | null;
+}
+
+/** A dead letter with all of its bytes. */
+export type DeadLetterInFull = DeadLetter & { body_base64: string };
+
+/** How many dead letters a consumer has. */
+export interface DeadLetterDepth {
+  consumer: string;
+  count: number;
+}
+
+/** A page of dead letters, the newest first. */
+export interface DeadLetterPage {
+  letters: DeadLetter[];
+  more: boolean;
+  depths: DeadLetterDepth[];
+}

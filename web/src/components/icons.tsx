@@ -171,3 +171,19 @@ export const CopyIcon = ({ size }: IconProps) => (
     <path d="M15.500 5.500v-1a1.500 1.500 0 0 0-1.500-1.500H5A1.500 1.500 0 0 0 3.500 4.500v9A1.500 1.500 0 0 0 5 15h.500" />
   </Icon>
 );
+export const EventsIcon = ({ size }: IconProps) => (
+  <Icon size={size}>
+    <path d="M4 6h3m4 0h9M4 12h3m4 0h9M4 18h3m4 0h5" />
+  </Icon>
+);
+export const DeadLettersIcon = ({ size }: IconProps) => (
+  <Icon size={size}>
+    <rect x="3" y="5.500" width="18" height="13" rx="2" />
+    <path d="m9.500 9.500 5 5m0-5-5 5" />
+  </Icon>
+);
+export const PauseIcon = ({ size }: IconProps) => (
+  <Icon size={size}>
+    <path d="M8.500 5v14M15.500 5v14" />
+  </Icon>
+);

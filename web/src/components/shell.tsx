@@ -4,11 +4,21 @@ import { useEffect, useState, useSyncExternalStore } from "react";
 import { health, serverVersion } from "../api/client";
 import { connection, subscribeConnection } from "../api/connection";
 import { may } from "../lib/session";
-import { ADMIN_PATH, EXPLORE_PATH, isBelow, OVERVIEW_PATH, SERVER_PATH } from "../lib/views";
+import {
+  ADMIN_PATH,
+  DEAD_LETTERS_PATH,
+  EVENTS_PATH,
+  EXPLORE_PATH,
+  isBelow,
+  OVERVIEW_PATH,
+  SERVER_PATH,
+} from "../lib/views";
 import { Account } from "./account";
 import {
   AdminIcon,
   AutoIcon,
+  DeadLettersIcon,
+  EventsIcon,
   ExploreIcon,
   KeyboardIcon,
   LogoIcon,
@@ -125,6 +135,8 @@ function ConnectionState(): React.JSX.Element {
 const SHORTCUTS: [string[], string][] = [
   [["g", "o"], "Go to Overview"],
   [["g", "e"], "Go to Explore"],
+  [["g", "v"], "Go to Events"],
+  [["g", "d"], "Go to Dead letters"],
   [["g", "s"], "Go to Server"],
   [["g", "a"], "Go to Administration"],
   [["/"], "Write a query"],
@@ -152,6 +164,8 @@ function useShortcuts(showHelp: () => void): void {
       if (event.key === "g") goAt = event.timeStamp;
       else if (going && event.key === "o") navigate(OVERVIEW_PATH);
       else if (going && event.key === "e") navigate(EXPLORE_PATH);
+      else if (going && event.key === "v") navigate(EVENTS_PATH);
+      else if (going && event.key === "d") navigate(DEAD_LETTERS_PATH);
       else if (going && event.key === "s") navigate(SERVER_PATH);
       else if (going && event.key === "a") navigate(ADMIN_PATH);
       else if (event.key === "t") setColorScheme(NEXT_THEME[colorScheme]);
@@ -173,6 +187,8 @@ export function Shell({ path, children }: ShellProps): React.JSX.Element {
   useShortcuts(() => setHelpOpen(true));
   const { session } = useSession();
   const explore = path === EXPLORE_PATH;
+  const events = path === EVENTS_PATH;
+  const letters = path === DEAD_LETTERS_PATH;
   const server = path === SERVER_PATH;
   const admin = isBelow(path, ADMIN_PATH);
   return (
@@ -188,7 +204,7 @@ export function Shell({ path, children }: ShellProps): React.JSX.Element {
         <nav className="nav" aria-label="Views">
           <NavLink
             href={OVERVIEW_PATH}
-            active={!explore && !server && !admin}
+            active={!explore && !events && !letters && !server && !admin}
             testId="nav-overview"
             icon={<OverviewIcon />}
           >
@@ -197,6 +213,21 @@ export function Shell({ path, children }: ShellProps): React.JSX.Element {
           <NavLink href={EXPLORE_PATH} active={explore} testId="nav-explore" icon={<ExploreIcon />}>
             Explore
           </NavLink>
+          {may(session, "events:read") && (
+            <>
+              <NavLink href={EVENTS_PATH} active={events} testId="nav-events" icon={<EventsIcon />}>
+                Events
+              </NavLink>
+              <NavLink
+                href={DEAD_LETTERS_PATH}
+                active={letters}
+                testId="nav-dead-letters"
+                icon={<DeadLettersIcon />}
+              >
+                Dead letters
+              </NavLink>
+            </>
+          )}
           <NavLink href={SERVER_PATH} active={server} testId="nav-server" icon={<ServerIcon />}>
             Server
           </NavLink>

@@ -2,6 +2,8 @@
 
 export const OVERVIEW_PATH = "/";
 export const EXPLORE_PATH = "/explore";
+export const EVENTS_PATH = "/events";
+export const DEAD_LETTERS_PATH = "/dead-letters";
 export const SERVER_PATH = "/server";
 export const ADMIN_PATH = "/admin";
 
@@ -43,6 +45,8 @@ export function adminSection(path: string, shown: AdminSection[]): AdminSection 
 /** Returns what the browser's tab says. */
 export function viewTitle(path: string): string {
   if (path === EXPLORE_PATH) return "Explore · TinyObs";
+  if (path === EVENTS_PATH) return "Events · TinyObs";
+  if (path === DEAD_LETTERS_PATH) return "Dead letters · TinyObs";
   if (path === SERVER_PATH) return "Server · TinyObs";
   if (isBelow(path, ADMIN_PATH)) {
     const section = adminSection(path, ADMIN_SECTIONS);
