@@ -1,0 +1,214 @@
+//! A message of the binary form, sorted by field.
+
+#![warn(clippy::indexing_slicing, clippy::cast_possible_truncation)]
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::Malformed;
+use crate::table::{FIELDS_MAX, Field, Kind, Message, Shape};
+use crate::wire::{Reader, Value};
+
+/// What a message says of each field.
+///
+/// Nothing is copied and only one level is read. A later value replaces an earlier one, as protobuf demands. Two
+/// messages for one field would have to be merged: no encoder writes that, so it is an error.
+#[derive(Debug)]
+pub(crate) struct Fields<'a> {
+    message: &'static Message,
+    reader: Reader<'a>,
+    values: [Held<'a>; FIELDS_MAX],
+    /// Which member of the oneof is set.
+    oneof: Option<usize>,
+    /// A hash of the fields that are not in the definitions, whatever their order; 0 if there are none.
+    pub(crate) unknown: u64,
+}
+
+/// What a message says of one field.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Held<'a> {
+    Absent,
+    One(Value<'a>),
+    /// So many values or entries.
+    Many(usize),
+}
+
+impl<'a> Fields<'a> {
+    /// Reads one level of a message.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`].
+    pub(crate) fn read(message: &'static Message, reader: Reader<'a>) -> Result<Self, Malformed> {
+        let mut fields =
+            Self { message, reader, values: [Held::Absent; FIELDS_MAX], oneof: None, unknown: 0 };
+        let mut rest = reader;
+        while let Some(raw) = rest.field()? {
+            let Some((index, field)) = message.by_number(raw.number) else {
+                fields.unknown = fields.unknown.wrapping_add(xxh3_64(raw.bytes));
+                continue;
+            };
+            let held = fields.held(index);
+            let next = match field.shape {
+                Shape::Single => Held::One(raw.value(&field.kind)?),
+                // Elements of a list are texts or messages; an entry of a map is a message.
+                Shape::Repeated | Shape::Map if raw.message().is_none() => {
+                    return Err(raw.malformed("field of the wrong type"));
+                }
+                Shape::Repeated | Shape::Map => {
+                    Held::Many(if let Held::Many(count) = held { count + 1 } else { 1 })
+                }
+            };
+            if let (Kind::Message(_), Held::One(_)) = (field.kind, held) {
+                return Err(raw.malformed("message occurs more than once"));
+            }
+            if field.in_oneof
+                && let Some(other) = fields.oneof.replace(index)
+            {
+                // The other one does not count any more, but whoever reads the bytes later must be able to.
+                fields.check(other)?;
+                fields.set(other, Held::Absent);
+            }
+            fields.set(index, next);
+        }
+        Ok(fields)
+    }
+
+    /// Returns what is said of the field at a position in the table.
+    #[inline]
+    pub(crate) fn held(&self, index: usize) -> Held<'a> {
+        self.values.get(index).copied().unwrap_or(Held::Absent)
+    }
+
+    /// Returns what is said of the field of a number.
+    pub(crate) fn by_number(&self, number: u32) -> Held<'a> {
+        self.message.by_number(number).map_or(Held::Absent, |(index, _)| self.held(index))
+    }
+
+    /// Returns every field of the table with what is said of it.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static Field, Held<'a>)> {
+        self.message.fields.iter().zip(self.values.iter().copied())
+    }
+
+    /// Returns the member of the oneof that is set, and its value.
+    pub(crate) fn oneof(&self) -> Option<(&'static Field, Reader<'a>)> {
+        let index = self.oneof?;
+        let field = self.message.fields.get(index)?;
+        match self.held(index) {
+            Held::One(Value::Bytes(reader)) => Some((field, reader)),
+            _ => None,
+        }
+    }
+
+    /// Returns the values of a repeated field, or the entries of a map, in the order in which they were written.
+    pub(crate) fn values(&self, field: &'static Field) -> impl Iterator<Item = Reader<'a>> {
+        let mut rest = self.reader;
+        // The message was read as a whole before: it has no errors.
+        std::iter::from_fn(move || rest.field().ok().flatten())
+            .filter(move |raw| raw.number == field.number)
+            .filter_map(|raw| raw.message())
+    }
+
+    fn set(&mut self, index: usize, held: Held<'a>) {
+        if let Some(slot) = self.values.get_mut(index) {
+            *slot = held;
+        }
+    }
+
+    /// Reads the message of a field down to its leaves.
+    fn check(&self, index: usize) -> Result<(), Malformed> {
+        match (self.message.fields.get(index), self.held(index)) {
+            (Some(Field { kind: Kind::Message(message), .. }), Held::One(Value::Bytes(reader))) => {
+                check(message, reader)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Reads a message down to its leaves.
+fn check(message: &'static Message, reader: Reader<'_>) -> Result<(), Malformed> {
+    let fields = Fields::read(message, reader)?;
+    for (field, held) in fields.iter() {
+        match (held, field.shape) {
+            (Held::Absent, _) => {}
+            (Held::One(value), _) => check_value(&field.kind, value)?,
+            (Held::Many(_), Shape::Map) => {
+                for entry in fields.values(field) {
+                    let entry = Entry::read(&field.kind, entry)?;
+                    if let Some(value) = entry.value {
+                        check_value(&field.kind, value)?;
+                    }
+                }
+            }
+            (Held::Many(_), _) => {
+                for value in fields.values(field) {
+                    check_value(&field.kind, Value::Bytes(value))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_value(kind: &Kind, value: Value<'_>) -> Result<(), Malformed> {
+    match (kind, value) {
+        (Kind::Message(message), Value::Bytes(reader)) => check(message, reader),
+        (Kind::Text(_), Value::Bytes(reader)) => reader.text().map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// An entry of a map.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry<'a> {
+    pub(crate) key: &'a str,
+    /// `None` if it was not written, which means the default.
+    pub(crate) value: Option<Value<'a>>,
+}
+
+impl<'a> Entry<'a> {
+    /// Reads an entry whose value is of `kind`.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`].
+    pub(crate) fn read(kind: &Kind, mut reader: Reader<'a>) -> Result<Self, Malformed> {
+        let mut entry = Self { key: "", value: None };
+        while let Some(raw) = reader.field()? {
+            match raw.number {
+                1 => match raw.message() {
+                    Some(key) => entry.key = key.text()?,
+                    None => return Err(raw.malformed("field of the wrong type")),
+                },
+                2 => entry.value = Some(raw.value(kind)?),
+                _ => {}
+            }
+        }
+        Ok(entry)
+    }
+}
+
+/// Returns the entries of a map, ascending by key; of equal keys the last one, as protobuf demands.
+///
+/// # Errors
+///
+/// [`Malformed`].
+pub(crate) fn entries<'a>(
+    fields: &Fields<'a>,
+    field: &'static Field,
+    count: usize,
+) -> Result<Vec<Entry<'a>>, Malformed> {
+    let mut entries = Vec::with_capacity(count);
+    for reader in fields.values(field) {
+        entries.push(Entry::read(&field.kind, reader)?);
+    }
+    entries.sort_by_key(|entry| entry.key);
+    entries.dedup_by(|later, earlier| {
+        let same = later.key == earlier.key;
+        if same {
+            *earlier = *later;
+        }
+        same
+    });
+    Ok(entries)
+}
