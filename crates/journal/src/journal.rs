@@ -10,11 +10,13 @@ use parking_lot::{Condvar, Mutex};
 use platform::{Fs, Histogram, HistogramSnapshot};
 use tokio::sync::watch;
 
+use crate::catalog::Catalog;
 use crate::frame::{FRAME_HEADER_BYTES, encode_frame};
 use crate::progress::Progress;
+use crate::reader::{ReadEnd, ReadLimits, read};
 use crate::recovery::{repair, scan};
 use crate::writer::{WriteFailure, Writer};
-use crate::{JournalConfig, JournalError, RECORD_BYTES_LIMIT, Recovery, Sequence};
+use crate::{JournalConfig, JournalError, RECORD_BYTES_LIMIT, Recovery, SegmentInfo, Sequence};
 
 /// What each of the two buffers keeps of its memory after a commit, in bytes.
 const BUFFER_KEPT_BYTES: usize = 8 << 20;
@@ -32,14 +34,17 @@ const BUFFER_KEPT_BYTES: usize = 8 << 20;
 /// A disk that is full at an append is the one exception, because it can be undone: the segment is cut back to its
 /// durable length and synced, all queued records are refused, and the journal is *full* until
 /// [`Journal::resume`]. Should any step of that fail, the journal is poisoned.
+/// An owner for which refused records are of no further use can undo a poisoning the same way: [`Journal::restore`].
 #[derive(Debug)]
 pub struct Journal {
-    // Lock order: `files`, then `queue`. The lock within `progress` is taken last and for moments only.
+    // Lock order: `files`, then `queue`. The locks within `progress` and `catalog` are taken last and for moments only.
     files: Mutex<Files>,
     queue: Mutex<Queue>,
     pending: Condvar,
     progress: watch::Sender<Progress>,
     counts: Counts,
+    fs: Arc<dyn Fs>,
+    catalog: Arc<Catalog>,
     record_bytes_max: usize,
     pending_bytes_max: usize,
 }
@@ -85,6 +90,7 @@ struct Queue {
     /// The last sequence that was handed to a commit or refused.
     taken: Sequence,
     state: State,
+    closed: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -125,17 +131,40 @@ impl Journal {
         config: JournalConfig,
         visit: &mut dyn FnMut(Sequence, &[u8]),
     ) -> Result<(Self, Recovery), JournalError> {
+        Self::open_from(fs, dir, config, Sequence::ZERO, visit)
+    }
+
+    /// As [`Journal::open`], but visits only the records from `from` on.
+    ///
+    /// Of a segment whose records are all before `from`, the header is checked and nothing else is read: damage in it
+    /// is met by [`Journal::read`] or found by [`verify`](crate::verify). The last segment and those that were set
+    /// aside are read in any case.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::open`].
+    pub fn open_from(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        config: JournalConfig,
+        from: Sequence,
+        visit: &mut dyn FnMut(Sequence, &[u8]),
+    ) -> Result<(Self, Recovery), JournalError> {
         fs.create_dir_all(dir)?;
-        let mut scan = scan(fs.as_ref(), dir, visit)?;
+        let mut scan = scan(fs.as_ref(), dir, from, visit)?;
         let segments = scan.segments.len() as u64;
         let torn_bytes = scan.segments.iter().map(|segment| segment.torn_bytes).sum();
         let kept = repair(fs.as_ref(), dir, &mut scan)?;
-        let writer = Writer::new(fs, dir, &config, kept, scan.last)?;
+        let writer = Writer::new(Arc::clone(&fs), dir, &config, kept, scan.last)?;
         let last = scan.last;
+        let queue =
+            Queue { frames: Vec::new(), last, taken: last, state: State::Ready, closed: false };
         let pending_bytes_max = config.pending_bytes_max;
         let journal = Self {
+            catalog: writer.catalog(),
+            fs,
             files: Mutex::new(Files { writer, frames: Vec::new() }),
-            queue: Mutex::new(Queue { frames: Vec::new(), last, taken: last, state: State::Ready }),
+            queue: Mutex::new(queue),
             pending: Condvar::new(),
             progress: watch::Sender::new(Progress::new(last)),
             counts: Counts {
@@ -162,13 +191,50 @@ impl Journal {
     /// [`JournalError::RecordTooLarge`], [`JournalError::Overloaded`] while the queue is full,
     /// [`JournalError::Poisoned`], [`JournalError::Full`], [`JournalError::Closed`]. Nothing is queued then.
     pub fn append(&self, record: &[u8]) -> Result<Sequence, JournalError> {
-        if record.len() > self.record_bytes_max {
-            return Err(JournalError::RecordTooLarge {
-                bytes: record.len(),
-                limit_bytes: self.record_bytes_max,
-            });
-        }
         let mut queue = self.queue.lock();
+        let sequence = self.queue_record(&mut queue, record)?;
+        drop(queue);
+        self.pending.notify_one();
+        Ok(sequence)
+    }
+
+    /// Queues records under contiguous sequences, all of them or none; returns the first and the last sequence, or
+    /// `None` where there are no records. Otherwise as [`Journal::append`].
+    ///
+    /// They share one write, but a crash can leave the first ones of them: each record is whole or not there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::append`]. Nothing is queued then.
+    pub fn append_all<'a>(
+        &self,
+        records: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Option<(Sequence, Sequence)>, JournalError> {
+        let mut queue = self.queue.lock();
+        let (bytes, last) = (queue.frames.len(), queue.last);
+        for record in records {
+            if let Err(error) = self.queue_record(&mut queue, record) {
+                queue.frames.truncate(bytes);
+                queue.last = last;
+                return Err(error);
+            }
+        }
+        let appended = (queue.last > last).then(|| (last.next(), queue.last));
+        drop(queue);
+        if appended.is_some() {
+            self.pending.notify_one();
+        }
+        Ok(appended)
+    }
+
+    fn queue_record(&self, queue: &mut Queue, record: &[u8]) -> Result<Sequence, JournalError> {
+        let too_large = JournalError::RecordTooLarge {
+            bytes: record.len(),
+            limit_bytes: self.record_bytes_max,
+        };
+        if record.len() > self.record_bytes_max {
+            return Err(too_large);
+        }
         queue.state.require_ready()?;
         let room = self.pending_bytes_max.saturating_sub(queue.frames.len());
         if record.len().saturating_add(FRAME_HEADER_BYTES) > room {
@@ -178,13 +244,8 @@ impl Journal {
         if sequence == queue.last {
             return Err(JournalError::Exhausted);
         }
-        encode_frame(sequence, record, &mut queue.frames).ok_or(JournalError::RecordTooLarge {
-            bytes: record.len(),
-            limit_bytes: self.record_bytes_max,
-        })?;
+        encode_frame(sequence, record, &mut queue.frames).ok_or(too_large)?;
         queue.last = sequence;
-        drop(queue);
-        self.pending.notify_one();
         Ok(sequence)
     }
 
@@ -213,6 +274,19 @@ impl Journal {
         }
     }
 
+    /// As [`Journal::wait_for_pending`], for an owner that [restores](Journal::restore) the journal: goes on waiting
+    /// while it is poisoned, and returns false only once it is closed.
+    pub fn wait_for_pending_or_close(&self) -> bool {
+        let mut queue = self.queue.lock();
+        loop {
+            match queue.state {
+                _ if queue.closed => return false,
+                State::Ready if queue.taken < queue.last => return true,
+                _ => self.pending.wait(&mut queue),
+            }
+        }
+    }
+
     /// Resolves once the record is durable, or once it is certain that this journal will not make it so.
     ///
     /// Cancellation safe: dropping the future changes nothing.
@@ -232,6 +306,40 @@ impl Journal {
                 Err(_) => Err(JournalError::Closed),
             }
         }
+    }
+
+    /// Returns at once what [`Journal::durable`] would resolve to, or `None` while that is open.
+    pub fn outcome(&self, sequence: Sequence) -> Option<Result<(), JournalError>> {
+        self.progress.borrow().outcome(sequence)
+    }
+
+    /// Visits durable records from `from` on, or from the oldest one if that is later, until a limit is reached, damage
+    /// was passed or there is no further one. Blocks; goes on beside appending, committing and removing.
+    ///
+    /// Going on where a call ended costs what is new; beginning elsewhere scans 256 KiB more, or the rest of a segment
+    /// that was not read before. Damage is said in the log and skipped up to the next valid record; a segment that is
+    /// removed meanwhile is passed over. The records and their sequences are as they were appended.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Fs`] when a file cannot be read; what was visited before was visited.
+    pub fn read(
+        &self,
+        from: Sequence,
+        limits: ReadLimits,
+        visit: &mut dyn FnMut(Sequence, &[u8]),
+    ) -> Result<ReadEnd, JournalError> {
+        read(self.fs.as_ref(), &self.catalog, from, limits, visit)
+    }
+
+    /// Returns the segments, the oldest first; the last one can be the one that is being written.
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        self.catalog.segments()
+    }
+
+    /// Returns the durable length of all segments, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.catalog.bytes()
     }
 
     /// Returns what was done since the journal was opened, and what waits.
@@ -318,6 +426,40 @@ impl Journal {
         Ok(())
     }
 
+    /// Takes writes again after it was poisoned, in a new segment whose header accounts for what was refused.
+    ///
+    /// The segment being written is cut back to its durable length and synced. That is no second try at the sync that
+    /// failed: the bytes that it was about are gone, and the ones before them were synced with success. Everything that
+    /// was queued is lost, and [`Journal::durable`] says so for each record. Why that is safe, and when not:
+    /// `docs/adr/0014-the-event-log-restores-its-journal.md`. Does nothing if the journal takes writes.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Poisoned`] when a step of it fails; it can be called again, better not at once.
+    /// [`JournalError::Full`], which [`Journal::resume`] ends, and [`JournalError::Closed`].
+    pub fn restore(&self) -> Result<(), JournalError> {
+        let mut files = self.files.lock();
+        let last = {
+            let queue = self.queue.lock();
+            match &queue.state {
+                _ if queue.closed => return Err(JournalError::Closed),
+                State::Poisoned(_) => queue.last,
+                state => return state.require_ready(),
+            }
+        };
+        if let Err(WriteFailure::Full(error) | WriteFailure::Unknown(error)) =
+            files.writer.restore(last.next())
+        {
+            let reason = format!("{error}: {}", error.source);
+            self.queue.lock().state = State::Poisoned(reason.clone());
+            return Err(JournalError::Poisoned { reason });
+        }
+        // Before anything is appended: what comes now must not be taken for what was refused.
+        self.progress.send_modify(|progress| progress.begin_again(last));
+        self.queue.lock().state = State::Ready;
+        Ok(())
+    }
+
     /// Commits what is queued, syncs it whatever the durability, wakes all waiters and refuses everything from then on.
     ///
     /// A failure shows in [`Journal::durable`] and [`Journal::poisoned`]; closing twice does nothing.
@@ -338,6 +480,7 @@ impl Journal {
         // Appended between the commit and here: never written, and its waiters are told so.
         queue.frames = Vec::new();
         queue.taken = queue.last;
+        queue.closed = true;
         drop(queue);
         self.pending.notify_all();
         self.progress.send_modify(|progress| progress.end("journal is closed"));
@@ -398,7 +541,7 @@ impl Journal {
             if poisons {
                 progress.end(&reason);
             } else if first <= last {
-                progress.refuse(first, last);
+                progress.refuse(first, last, "the disk was full");
             }
         });
         if poisons { JournalError::Poisoned { reason } } else { JournalError::Full { reason } }

@@ -4,18 +4,22 @@
 //! [`Sequence`] numbers, in segment files of one folder. It knows nothing of what the records mean.
 //! The byte layout and the rules of recovery are in `docs/formats/journal.md`.
 
+mod catalog;
 mod config;
 mod error;
 mod frame;
 mod journal;
 mod progress;
+mod reader;
 mod recovery;
 mod segment;
 mod sequence;
 mod writer;
 
+pub use catalog::SegmentInfo;
 pub use config::{Durability, JournalConfig, RECORD_BYTES_LIMIT};
 pub use error::JournalError;
 pub use journal::{Journal, JournalStats};
-pub use recovery::{DamageKind, Recovery, SetAside, VerifyReport, verify};
+pub use reader::{ReadEnd, ReadLimits};
+pub use recovery::{DamageKind, Recovery, SetAside, VerifyReport, first_records, verify};
 pub use sequence::Sequence;

@@ -10,10 +10,20 @@ const REFUSED_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     durable: Sequence,
-    /// Stretches that a full disk refused, first and last included, ascending.
-    refused: Vec<(Sequence, Sequence)>,
+    /// Stretches that the disk refused, ascending.
+    refused: Vec<Refused>,
     /// Why nothing more will become durable.
     ended: Option<String>,
+}
+
+/// Records that will never be durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Refused {
+    /// The first of them.
+    first: Sequence,
+    /// The last of them.
+    last: Sequence,
+    reason: &'static str,
 }
 
 impl Progress {
@@ -33,24 +43,39 @@ impl Progress {
         self.ended.get_or_insert_with(|| reason.to_owned());
     }
 
+    /// Goes on after the end: what was given out until `last` and is not durable never will be.
+    pub(crate) fn begin_again(&mut self, last: Sequence) {
+        if self.ended.take().is_some() {
+            // What the disk refused earlier lies between: one stretch says of all of it what is true.
+            let refused = self.refused.last().map_or(Sequence::ZERO, |stretch| stretch.last);
+            let first = self.durable.max(refused).next();
+            if first <= last {
+                self.refuse(first, last, "the disk failed");
+            }
+        }
+    }
+
     /// Notes that the records from `first` to `last` will never be durable.
-    pub(crate) fn refuse(&mut self, first: Sequence, last: Sequence) {
+    pub(crate) fn refuse(&mut self, first: Sequence, last: Sequence, reason: &'static str) {
         match self.refused.last_mut() {
-            Some(before) if before.1.next() == first => before.1 = last,
-            _ => self.refused.push((first, last)),
+            Some(before) if before.last.next() == first => {
+                (before.last, before.reason) = (last, reason);
+            }
+            _ => self.refused.push(Refused { first, last, reason }),
         }
         if self.refused.len() > REFUSED_MAX {
-            let (oldest, _) = self.refused.remove(0);
+            let oldest = self.refused.remove(0);
             if let Some(next) = self.refused.first_mut() {
-                next.0 = oldest;
+                next.first = oldest.first;
             }
         }
     }
 
     /// Returns what has become of a record, or `None` while that is open.
     pub(crate) fn outcome(&self, sequence: Sequence) -> Option<Result<(), JournalError>> {
-        if self.refused.iter().any(|(first, last)| (*first..=*last).contains(&sequence)) {
-            let reason = "the disk was full".to_owned();
+        let covers = |refused: &&Refused| (refused.first..=refused.last).contains(&sequence);
+        if let Some(refused) = self.refused.iter().find(covers) {
+            let reason = refused.reason.to_owned();
             return Some(Err(JournalError::NotDurable { sequence, reason }));
         }
         if sequence <= self.durable {
@@ -74,7 +99,7 @@ mod tests {
         let mut progress = Progress::new(Sequence::ZERO);
         for number in 0..=REFUSED_MAX as u64 {
             let (first, last) = stretch(number);
-            progress.refuse(first, last);
+            progress.refuse(first, last, "the disk was full");
         }
         progress.advance(Sequence(1 << 20));
         assert_eq!(progress.refused.len(), REFUSED_MAX);
@@ -87,8 +112,35 @@ mod tests {
     #[test]
     fn adjoining_stretches_are_one() {
         let mut progress = Progress::new(Sequence::ZERO);
-        progress.refuse(Sequence(1), Sequence(2));
-        progress.refuse(Sequence(3), Sequence(9));
-        assert_eq!(progress.refused, [(Sequence(1), Sequence(9))]);
+        progress.refuse(Sequence(1), Sequence(2), "full");
+        progress.refuse(Sequence(3), Sequence(9), "full");
+        let one = Refused { first: Sequence(1), last: Sequence(9), reason: "full" };
+        assert_eq!(progress.refused, [one]);
+    }
+
+    #[test]
+    fn what_begins_again_refuses_what_was_given_out_and_nothing_else() {
+        let mut progress = Progress::new(Sequence(2));
+        progress.refuse(Sequence(3), Sequence(4), "full");
+        progress.advance(Sequence(6));
+        progress.end("broken");
+        progress.begin_again(Sequence(8));
+        let state = |sequence| progress.outcome(Sequence(sequence)).map(|outcome| outcome.is_ok());
+        assert_eq!(
+            (1..=9).map(state).collect::<Vec<_>>(),
+            [
+                Some(true),
+                Some(true),
+                Some(false),
+                Some(false),
+                Some(true),
+                Some(true),
+                Some(false),
+                Some(false),
+                None
+            ]
+        );
+        progress.begin_again(Sequence(9));
+        assert!(progress.outcome(Sequence(9)).is_none(), "it had not ended");
     }
 }

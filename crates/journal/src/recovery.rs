@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use platform::Fs;
 
-use crate::frame::{HEADER_BYTES, HeaderCheck, SegmentHeader};
+use crate::frame::{HEADER_BYTES, HeaderCheck};
 use crate::segment::{SegmentFile, SegmentReader, damaged_path, list_segments};
 use crate::{JournalError, Sequence};
 
@@ -79,16 +79,21 @@ pub struct VerifyReport {
     pub damage: Vec<SetAside>,
 }
 
-/// Checks every segment of the journal in `dir` and changes nothing. A folder that is not there is an empty journal.
+/// Checks every segment of the journal in `dir`, visits every valid record and changes nothing. A folder that is not
+/// there is an empty journal.
 ///
 /// # Errors
 ///
 /// [`JournalError::UnknownVersion`], and [`JournalError::Fs`] when a file cannot be read.
-pub fn verify(fs: &Arc<dyn Fs>, dir: &Path) -> Result<VerifyReport, JournalError> {
+pub fn verify(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    visit: &mut dyn FnMut(Sequence, &[u8]),
+) -> Result<VerifyReport, JournalError> {
     if !fs.exists(dir)? {
         return Ok(VerifyReport::default());
     }
-    let scan = scan(fs.as_ref(), dir, &mut |_, _| {})?;
+    let scan = scan(fs.as_ref(), dir, Sequence::ZERO, visit)?;
     let torn_bytes = scan.segments.iter().map(|segment| segment.torn_bytes).sum();
     Ok(VerifyReport {
         segments: scan.segments.len() as u64,
@@ -96,6 +101,32 @@ pub fn verify(fs: &Arc<dyn Fs>, dir: &Path) -> Result<VerifyReport, JournalError
         torn_bytes,
         damage: scan.damage,
     })
+}
+
+/// Visits the first record of each segment in `dir`, in order, with the first sequence of the segment; changes nothing.
+///
+/// Tells an owner from which record on it wants to [open](crate::Journal::open_from) the journal. Reads the beginning
+/// of each segment; those that hold no record, or whose first one is not valid, are left out. A folder that is not
+/// there has none.
+///
+/// # Errors
+///
+/// [`JournalError::Fs`] when a file cannot be read.
+pub fn first_records(
+    fs: &dyn Fs,
+    dir: &Path,
+    visit: &mut dyn FnMut(Sequence, &[u8]),
+) -> Result<(), JournalError> {
+    if !fs.exists(dir)? {
+        return Ok(());
+    }
+    for file in list_segments(fs, dir)? {
+        let mut reader = SegmentReader::open_beginning(fs, &file.path)?;
+        if let Some(frame) = reader.frame_at(HEADER_BYTES as u64)? {
+            visit(frame.sequence, reader.body(frame)?);
+        }
+    }
+    Ok(())
 }
 
 /// What reading found at a place of a segment.
@@ -176,6 +207,8 @@ pub(crate) struct Scan {
 #[derive(Debug)]
 pub(crate) struct ScannedSegment {
     pub(crate) file: SegmentFile,
+    /// The last sequence that the segments before it hold or account for, as far as its header tells.
+    pub(crate) preceding: Sequence,
     /// The last sequence that it holds or accounts for.
     pub(crate) end: Sequence,
     /// Where its valid content ends, in bytes.
@@ -185,18 +218,31 @@ pub(crate) struct ScannedSegment {
     pub(crate) remove: bool,
 }
 
-/// Reads every segment in `dir` in order and visits every valid record once.
+/// Reads the segments in `dir` in order and visits every valid record from `from` on once.
+///
+/// Of a segment that lies before `from` as a whole, and is neither the last one nor set aside, only the header is read.
 pub(crate) fn scan(
     fs: &dyn Fs,
     dir: &Path,
+    from: Sequence,
     visit: &mut dyn FnMut(Sequence, &[u8]),
 ) -> Result<Scan, JournalError> {
     let mut scan = Scan::default();
     let files = list_segments(fs, dir)?;
-    let count = files.len();
-    for (index, file) in files.into_iter().enumerate() {
-        let last = index + 1 == count && !file.damaged;
-        scan.segment(fs, file, Place { first: index == 0, last }, visit)?;
+    let visit = &mut |sequence: Sequence, record: &[u8]| {
+        if sequence >= from {
+            visit(sequence, record);
+        }
+    };
+    for (index, file) in files.iter().enumerate() {
+        let following = files.get(index.saturating_add(1));
+        if let Some(following) = following.filter(|following| following.first <= from)
+            && scan.trust(fs, file, following)?
+        {
+            continue;
+        }
+        let last = following.is_none() && !file.damaged;
+        scan.segment(fs, file.clone(), Place { first: index == 0, last }, visit)?;
     }
     Ok(scan)
 }
@@ -208,6 +254,35 @@ struct Place {
 }
 
 impl Scan {
+    /// Takes a segment as whole if its header and that of the following one say nothing else; returns whether they do.
+    fn trust(
+        &mut self,
+        fs: &dyn Fs,
+        file: &SegmentFile,
+        following: &SegmentFile,
+    ) -> Result<bool, JournalError> {
+        let mut reader = SegmentReader::open_beginning(fs, &file.path)?;
+        let Some(HeaderCheck::Valid(header)) = reader.header()? else { return Ok(false) };
+        let next = SegmentReader::open_beginning(fs, &following.path)?.header()?;
+        let Some(HeaderCheck::Valid(next)) = next else { return Ok(false) };
+        let contiguous = self.segments.is_empty() || header.preceding <= self.last;
+        let whole = header.first == file.first && next.preceding.next() >= header.first;
+        if file.damaged || !contiguous || !whole {
+            return Ok(false);
+        }
+        self.last = self.last.max(next.preceding);
+        self.segments.push(ScannedSegment {
+            file: file.clone(),
+            preceding: header.preceding,
+            end: self.last,
+            valid_bytes: reader.byte_len(),
+            torn_bytes: 0,
+            set_aside: false,
+            remove: false,
+        });
+        Ok(true)
+    }
+
     fn segment(
         &mut self,
         fs: &dyn Fs,
@@ -217,6 +292,7 @@ impl Scan {
     ) -> Result<(), JournalError> {
         let mut reader = SegmentReader::open(fs, &file.path)?;
         let mut segment = ScannedSegment {
+            preceding: Sequence(file.first.0.saturating_sub(1)),
             file,
             end: self.last,
             valid_bytes: HEADER_BYTES as u64,
@@ -243,8 +319,7 @@ impl Scan {
         segment: &mut ScannedSegment,
         place: Place,
     ) -> Result<(), JournalError> {
-        let check = reader.bytes_at(0, HEADER_BYTES)?.map(SegmentHeader::check);
-        match check {
+        match reader.header()? {
             Some(HeaderCheck::UnknownVersion(version)) => {
                 return Err(JournalError::UnknownVersion {
                     path: segment.file.path.clone(),
@@ -255,6 +330,7 @@ impl Scan {
                 if !place.first && header.preceding > self.last {
                     self.missing_before(segment, header.first, place);
                 }
+                segment.preceding = header.preceding;
                 self.last = self.last.max(Sequence(header.first.0.saturating_sub(1)));
                 return Ok(());
             }

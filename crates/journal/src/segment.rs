@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use platform::{File, Fs, FsError};
 
 use crate::Sequence;
-use crate::frame::{FRAME_HEADER_BYTES, FrameHeader};
+use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, HEADER_BYTES, HeaderCheck, SegmentHeader};
 
 /// What follows the first sequence in the name of a segment.
 const EXTENSION: &str = ".journal";
@@ -18,6 +18,9 @@ const NAME_DIGITS: usize = 20;
 
 /// What a reader fetches at once, in bytes; more only for a longer record.
 const WINDOW_BYTES: usize = 256 << 10;
+
+/// What is fetched of a segment of which only the beginning is looked at, in bytes.
+const BEGINNING_BYTES: usize = 1 << 10;
 
 /// A segment as the folder lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +74,7 @@ pub(crate) struct SegmentReader {
     bytes: u64,
     window: Vec<u8>,
     window_start: u64,
+    window_bytes: usize,
 }
 
 /// A valid frame.
@@ -85,7 +89,23 @@ impl SegmentReader {
     pub(crate) fn open(fs: &dyn Fs, path: &Path) -> Result<Self, FsError> {
         let file = fs.open(path)?;
         let bytes = file.byte_len()?;
-        Ok(Self { file, bytes, window: Vec::new(), window_start: 0 })
+        let window_bytes = WINDOW_BYTES;
+        Ok(Self { file, bytes, window: Vec::new(), window_start: 0, window_bytes })
+    }
+
+    /// Opens a segment to look at its header and its first record only.
+    pub(crate) fn open_beginning(fs: &dyn Fs, path: &Path) -> Result<Self, FsError> {
+        Ok(Self { window_bytes: BEGINNING_BYTES, ..Self::open(fs, path)? })
+    }
+
+    /// Takes the segment as no longer than `bytes`.
+    pub(crate) fn limit(&mut self, bytes: u64) {
+        self.bytes = self.bytes.min(bytes);
+    }
+
+    /// Returns what the header of the segment is; `None` if the segment is shorter than one.
+    pub(crate) fn header(&mut self) -> Result<Option<HeaderCheck>, FsError> {
+        Ok(self.bytes_at(0, HEADER_BYTES)?.map(SegmentHeader::check))
     }
 
     pub(crate) fn byte_len(&self) -> u64 {
@@ -102,7 +122,8 @@ impl SegmentReader {
             (skip.checked_add(count)? <= len).then_some(skip)
         };
         if cached(self.window_start, self.window.len()).is_none() {
-            let fetched = usize::try_from(left).unwrap_or(usize::MAX).min(WINDOW_BYTES.max(count));
+            let fetched =
+                usize::try_from(left).unwrap_or(usize::MAX).min(self.window_bytes.max(count));
             self.window.resize(fetched, 0);
             self.window_start = offset;
             if let Err(error) = self.file.read_exact_at(&mut self.window, offset) {

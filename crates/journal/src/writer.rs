@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use platform::{File, Fs, FsError, FsErrorKind};
 
+use crate::catalog::{Catalog, Segment};
 use crate::frame::{HEADER_BYTES, SegmentHeader};
 use crate::recovery::ScannedSegment;
 use crate::segment::{SegmentFile, damaged_path, segment_path};
@@ -31,8 +32,11 @@ pub(crate) struct Writer {
     /// Segments that are not written any more, oldest first.
     closed: Vec<ClosedSegment>,
     active: Option<Active>,
+    /// A segment that was begun and failed before it took a record: gone before writing goes on.
+    unfinished: Option<PathBuf>,
     /// The last sequence that the segments hold or account for.
     end: Sequence,
+    catalog: Arc<Catalog>,
 }
 
 #[derive(Debug)]
@@ -56,6 +60,11 @@ impl Writer {
         mut kept: Vec<ScannedSegment>,
         end: Sequence,
     ) -> Result<Self, FsError> {
+        let catalog = Arc::new(Catalog::default());
+        for s in &kept {
+            let segment = Segment::new(s.file.path.clone(), s.file.first, s.preceding);
+            catalog.push(segment.holding(s.end, s.valid_bytes));
+        }
         let whole = kept.pop_if(|s| !s.file.damaged && s.valid_bytes < config.segment_bytes_max);
         let active = match whole {
             None => None,
@@ -75,8 +84,15 @@ impl Writer {
                 .map(|segment| ClosedSegment { file: segment.file, end: segment.end })
                 .collect(),
             active,
+            unfinished: None,
             end,
+            catalog,
         })
+    }
+
+    /// Returns what readers know of the segments.
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.catalog)
     }
 
     /// Returns the first sequence of the segment being written, if it holds no record yet.
@@ -109,6 +125,7 @@ impl Writer {
         }
         active.bytes = active.bytes.saturating_add(frames.len() as u64);
         self.end = last;
+        self.catalog.grow(last, active.bytes);
         Ok(())
     }
 
@@ -121,7 +138,11 @@ impl Writer {
             active.file.sync_data().map_err(WriteFailure::Unknown)?;
         }
         let path = segment_path(&self.dir, first);
-        let mut file = self.fs.create(&path).map_err(|error| match error.kind {
+        let created = self.fs.create(&path);
+        // What was there before is not ours to remove.
+        let ours = !matches!(&created, Err(error) if error.kind == FsErrorKind::AlreadyExists);
+        self.unfinished = ours.then(|| path.clone());
+        let mut file = created.map_err(|error| match error.kind {
             FsErrorKind::NoSpace => WriteFailure::Full(error),
             _ => WriteFailure::Unknown(error),
         })?;
@@ -141,33 +162,72 @@ impl Writer {
             let file = SegmentFile { first: active.first, path, damaged: false };
             self.closed.push(ClosedSegment { file, end: self.end });
         }
+        self.catalog.push(Segment::new(path, first, self.end));
         self.active = Some(Active { first, file, bytes: HEADER_BYTES as u64 });
         self.end = Sequence(first.0.saturating_sub(1));
+        self.unfinished = None;
         Ok(())
+    }
+
+    /// Undoes what a failed write or sync may have left, durably, and begins a segment of which `first` is the first
+    /// record.
+    ///
+    /// The segment being written is opened anew, cut back to what is durable, and synced: the bytes whose sync failed
+    /// are gone from memory and disk alike, so that this sync proves all that it has to.
+    pub(crate) fn restore(&mut self, first: Sequence) -> Result<(), WriteFailure> {
+        if let Some(path) = &self.unfinished {
+            match self.fs.remove_file(path) {
+                Err(error) if error.kind != FsErrorKind::NotFound => {
+                    return Err(WriteFailure::Unknown(error));
+                }
+                _ => self.fs.sync_dir(&self.dir).map_err(WriteFailure::Unknown)?,
+            }
+            self.unfinished = None;
+        }
+        if let Some(active) = self.active.as_mut() {
+            let path = segment_path(&self.dir, active.first);
+            active.file = self.fs.open_append(&path).map_err(WriteFailure::Unknown)?;
+            active.cut_back().map_err(WriteFailure::Unknown)?;
+        }
+        self.begin_segment(first)
     }
 
     /// Removes closed segments that end before `sequence`, each durably before the next, so that a crash
     /// leaves no gap. Damaged ones are moved to a folder of their own instead.
     pub(crate) fn remove_before(&mut self, sequence: Sequence) -> Result<u64, JournalError> {
         let mut removed = 0;
-        while let Some(oldest) = self.closed.first().filter(|segment| segment.end < sequence) {
-            let file = &oldest.file;
-            if file.damaged {
-                let attic = self.dir.join(SET_ASIDE_DIR);
-                self.fs.create_dir_all(&attic)?;
-                let target = damaged_path(self.fs.as_ref(), &attic, file.first)?;
-                self.fs.rename(&file.path, &target)?;
-                self.fs.sync_dir(&attic)?;
-            } else {
-                match self.fs.remove_file(&file.path) {
-                    Err(error) if error.kind != FsErrorKind::NotFound => return Err(error.into()),
-                    _ => removed += 1,
+        while self.closed.first().is_some_and(|segment| segment.end < sequence) {
+            // Readers know first: who misses the file then finds that the segment is gone.
+            let hidden = self.catalog.take_oldest();
+            match self.remove_oldest() {
+                Ok(count) => removed += count,
+                Err(error) => {
+                    hidden.into_iter().for_each(|segment| self.catalog.put_back(segment));
+                    return Err(error);
                 }
             }
             self.closed.remove(0);
             self.fs.sync_dir(&self.dir)?;
         }
         Ok(removed)
+    }
+
+    /// Removes the file of the oldest segment, or moves it if it is damaged; returns how many were removed.
+    fn remove_oldest(&self) -> Result<u64, JournalError> {
+        let Some(oldest) = self.closed.first() else { return Ok(0) };
+        let file = &oldest.file;
+        if file.damaged {
+            let attic = self.dir.join(SET_ASIDE_DIR);
+            self.fs.create_dir_all(&attic)?;
+            let target = damaged_path(self.fs.as_ref(), &attic, file.first)?;
+            self.fs.rename(&file.path, &target)?;
+            self.fs.sync_dir(&attic)?;
+            return Ok(0);
+        }
+        match self.fs.remove_file(&file.path) {
+            Err(error) if error.kind != FsErrorKind::NotFound => Err(error.into()),
+            _ => Ok(1),
+        }
     }
 
     /// Makes the segment being written durable.

@@ -229,7 +229,8 @@ fn check_damage(segment: usize, offset: usize, missing: &[u64], kind: DamageKind
     let original = fs.read(&before[segment], 1 << 20).expect("read");
     let offset = if offset == usize::MAX { original.len() - 1 } else { offset };
     fs.corrupt(&before[segment], offset, 0x40);
-    let checked = verify(&(fs.clone() as Arc<dyn Fs>), Path::new(DIR)).expect("verify");
+    let checked =
+        verify(&(fs.clone() as Arc<dyn Fs>), Path::new(DIR), &mut |_, _| {}).expect("verify");
 
     let expected: Vec<u64> = (1..=12).filter(|sequence| !missing.contains(sequence)).collect();
     for opening in 1..=2 {
@@ -292,7 +293,8 @@ fn a_torn_tail_is_cut_and_verify_only_says_so() {
     let path = segments(&fs).remove(0);
     fs.open_append(&path).expect("open").append(&[1, 2, 3]).expect("append");
     let torn = fs.read(&path, 1 << 20).expect("read");
-    let report = verify(&(fs.clone() as Arc<dyn Fs>), Path::new(DIR)).expect("verify");
+    let report =
+        verify(&(fs.clone() as Arc<dyn Fs>), Path::new(DIR), &mut |_, _| {}).expect("verify");
     assert_eq!((report.torn_bytes, report.records, report.damage.len()), (3, 3, 0));
     assert_eq!(fs.read(&path, 1 << 20).expect("read"), torn);
     let (_, recovery, _) = open(&fs);

@@ -32,7 +32,7 @@ pub struct VerifyReport {
 pub fn verify(fs: &Arc<dyn Fs>, dir: &Path) -> Result<VerifyReport, StoreError> {
     fs.list(dir)?;
     let mut report = VerifyReport::default();
-    let journal = journal::verify(fs, &dir.join(JOURNAL_DIR))?;
+    let journal = journal::verify(fs, &dir.join(JOURNAL_DIR), &mut |_, _| {})?;
     report.journal_records = journal.records;
     for damage in &journal.damage {
         report.problems.push(format!("{}: {}", damage.path.display(), damage.kind));
