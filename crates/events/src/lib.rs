@@ -8,8 +8,9 @@ mod consumer;
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
 mod dead_letter;
-#[expect(dead_code, reason = "the embedded log stands on it")]
+#[expect(dead_code, reason = "its files stand on it")]
 mod deduplication;
+mod embedded;
 mod entry;
 mod filter;
 mod log;
@@ -18,6 +19,9 @@ pub use consumer::{Body, Consumer, ConsumerConfig, Delivery, FetchLimits, Settle
 pub use dead_letter::{
     DeadLetter, DeadLetterDepth, DeadLetterId, DeadLetterPage, DeadLetterQuery, DeadLetterState,
     DeadLetters, NewDeadLetter,
+};
+pub use embedded::{
+    EmbeddedConfig, EmbeddedLog, LogMaintenance, LogOpening, LogVerifyReport, OpenError, verify,
 };
 pub use entry::{Batch, Entry, EventKey, Lane, NewEvent, Offset};
 pub use filter::{JsonPath, PATH_BYTES_MAX, PathError};

@@ -24,7 +24,7 @@ pub(crate) const FRAME_HEADER_BYTES: usize = 16;
 /// | 20 | 8 | `preceding`: the last sequence of the segment before |
 /// | 28 | 4 | CRC32C of bytes 0–27 |
 ///
-/// `preceding` is `first - 1`, except after a full disk: the sequences between were given out and refused.
+/// `preceding` is `first - 1`, except after a full or failing disk: the sequences between were given out and refused.
 /// The version stands before what it can change, behind the magic that makes it a version at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::mem;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use tokio::sync::watch;
 use crate::catalog::Catalog;
 use crate::frame::{FRAME_HEADER_BYTES, encode_frame};
 use crate::progress::Progress;
-use crate::reader::{ReadEnd, ReadLimits, read};
+use crate::reader::{ReadEnd, read};
 use crate::recovery::{repair, scan};
 use crate::writer::{WriteFailure, Writer};
 use crate::{JournalConfig, JournalError, RECORD_BYTES_LIMIT, Recovery, SegmentInfo, Sequence};
@@ -313,8 +314,9 @@ impl Journal {
         self.progress.borrow().outcome(sequence)
     }
 
-    /// Visits durable records from `from` on, or from the oldest one if that is later, until a limit is reached, damage
-    /// was passed or there is no further one. Blocks; goes on beside appending, committing and removing.
+    /// Visits durable records from `from` on, or from the oldest one if that is later, until the visitor wants no
+    /// further one, damage was passed or there is no further one. Blocks; goes on beside appending, committing and
+    /// removing.
     ///
     /// Going on where a call ended costs what is new; beginning elsewhere scans 256 KiB more, or the rest of a segment
     /// that was not read before. Damage is said in the log and skipped up to the next valid record; a segment that is
@@ -326,10 +328,9 @@ impl Journal {
     pub fn read(
         &self,
         from: Sequence,
-        limits: ReadLimits,
-        visit: &mut dyn FnMut(Sequence, &[u8]),
+        visit: &mut dyn FnMut(Sequence, &[u8]) -> ControlFlow<()>,
     ) -> Result<ReadEnd, JournalError> {
-        read(self.fs.as_ref(), &self.catalog, from, limits, visit)
+        read(self.fs.as_ref(), &self.catalog, from, visit)
     }
 
     /// Returns the segments, the oldest first; the last one can be the one that is being written.

@@ -20,6 +20,6 @@ pub use catalog::SegmentInfo;
 pub use config::{Durability, JournalConfig, RECORD_BYTES_LIMIT};
 pub use error::JournalError;
 pub use journal::{Journal, JournalStats};
-pub use reader::{ReadEnd, ReadLimits};
-pub use recovery::{DamageKind, Recovery, SetAside, VerifyReport, first_records, verify};
+pub use reader::ReadEnd;
+pub use recovery::{DamageKind, Recovery, SetAside, VerifyReport, verify};
 pub use sequence::Sequence;

@@ -1,19 +1,12 @@
 //! Reading while others write.
 
+use std::ops::ControlFlow;
+
 use platform::{Fs, FsErrorKind};
 
 use crate::catalog::{Catalog, View, is_far};
 use crate::segment::SegmentReader;
 use crate::{JournalError, Sequence};
-
-/// How much to read at once.
-#[derive(Clone, Copy, Debug)]
-pub struct ReadLimits {
-    /// Most records.
-    pub records_max: usize,
-    /// Bytes of records after which no further record is read.
-    pub bytes_max: usize,
-}
 
 /// Where reading came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +21,12 @@ pub struct ReadEnd {
 struct Reading<'a> {
     fs: &'a dyn Fs,
     catalog: &'a Catalog,
-    limits: ReadLimits,
-    visit: &'a mut dyn FnMut(Sequence, &[u8]),
+    visit: &'a mut dyn FnMut(Sequence, &[u8]) -> ControlFlow<()>,
     /// The next sequence that is wanted.
     next: Sequence,
     skipped: u64,
-    records: usize,
-    bytes: usize,
+    /// Whether the visitor wants no more.
+    enough: bool,
 }
 
 /// Visits durable records from `from` on, or from the oldest one if that is later.
@@ -42,14 +34,12 @@ pub(crate) fn read(
     fs: &dyn Fs,
     catalog: &Catalog,
     from: Sequence,
-    limits: ReadLimits,
-    visit: &mut dyn FnMut(Sequence, &[u8]),
+    visit: &mut dyn FnMut(Sequence, &[u8]) -> ControlFlow<()>,
 ) -> Result<ReadEnd, JournalError> {
     let next = from.max(Sequence(1));
-    let mut reading =
-        Reading { fs, catalog, limits, visit, next, skipped: 0, records: 0, bytes: 0 };
-    // Damage ends the call, so that what one call does is bounded by a segment beside the limits.
-    while !reading.is_full() && reading.skipped == 0 {
+    let mut reading = Reading { fs, catalog, visit, next, skipped: 0, enough: false };
+    // Damage ends the call, so that looking for the next valid record is bounded by a segment.
+    while !reading.enough && reading.skipped == 0 {
         let Some(view) = catalog.find(reading.next) else { break };
         reading.enter(&view);
         reading.segment(&view)?;
@@ -58,11 +48,6 @@ pub(crate) fn read(
 }
 
 impl Reading<'_> {
-    fn is_full(&self) -> bool {
-        self.records >= self.limits.records_max
-            || self.records > 0 && self.bytes >= self.limits.bytes_max
-    }
-
     /// Accounts for what lies between the wanted record and the beginning of the segment that comes next.
     fn enter(&mut self, view: &View) {
         if !view.oldest {
@@ -90,7 +75,7 @@ impl Reading<'_> {
         let mut last = Sequence(first.0.saturating_sub(1));
         let mut found = vec![];
         let mut indexed = 0;
-        while offset < reader.byte_len() && !self.is_full() {
+        while offset < reader.byte_len() && !self.enough {
             let Some(frame) = reader.frame_at(offset)? else {
                 self.report(view, offset);
                 match reader.next_frame(offset, last)? {
@@ -103,10 +88,8 @@ impl Reading<'_> {
                 if frame.sequence >= self.next {
                     self.skip_to(frame.sequence, view, offset);
                     let body = reader.body(frame)?;
-                    (self.visit)(frame.sequence, body);
+                    self.enough = (self.visit)(frame.sequence, body).is_break();
                     self.next = frame.sequence.next();
-                    self.records = self.records.saturating_add(1);
-                    self.bytes = self.bytes.saturating_add(frame.body_bytes);
                 }
                 last = frame.sequence;
                 if is_far(offset, indexed) {

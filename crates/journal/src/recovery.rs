@@ -103,32 +103,6 @@ pub fn verify(
     })
 }
 
-/// Visits the first record of each segment in `dir`, in order, with the first sequence of the segment; changes nothing.
-///
-/// Tells an owner from which record on it wants to [open](crate::Journal::open_from) the journal. Reads the beginning
-/// of each segment; those that hold no record, or whose first one is not valid, are left out. A folder that is not
-/// there has none.
-///
-/// # Errors
-///
-/// [`JournalError::Fs`] when a file cannot be read.
-pub fn first_records(
-    fs: &dyn Fs,
-    dir: &Path,
-    visit: &mut dyn FnMut(Sequence, &[u8]),
-) -> Result<(), JournalError> {
-    if !fs.exists(dir)? {
-        return Ok(());
-    }
-    for file in list_segments(fs, dir)? {
-        let mut reader = SegmentReader::open_beginning(fs, &file.path)?;
-        if let Some(frame) = reader.frame_at(HEADER_BYTES as u64)? {
-            visit(frame.sequence, reader.body(frame)?);
-        }
-    }
-    Ok(())
-}
-
 /// What reading found at a place of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Finding {

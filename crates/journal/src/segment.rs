@@ -19,8 +19,8 @@ const NAME_DIGITS: usize = 20;
 /// What a reader fetches at once, in bytes; more only for a longer record.
 const WINDOW_BYTES: usize = 256 << 10;
 
-/// What is fetched of a segment of which only the beginning is looked at, in bytes.
-const BEGINNING_BYTES: usize = 1 << 10;
+/// What is fetched of a segment of which only the header is looked at, in bytes.
+const BEGINNING_BYTES: usize = HEADER_BYTES;
 
 /// A segment as the folder lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl SegmentReader {
         Ok(Self { file, bytes, window: Vec::new(), window_start: 0, window_bytes })
     }
 
-    /// Opens a segment to look at its header and its first record only.
+    /// Opens a segment to look at its header only.
     pub(crate) fn open_beginning(fs: &dyn Fs, path: &Path) -> Result<Self, FsError> {
         Ok(Self { window_bytes: BEGINNING_BYTES, ..Self::open(fs, path)? })
     }

@@ -1,0 +1,101 @@
+//! A log with its thread.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use model::Timestamp;
+use platform::{Clock, SimClock, SimFs, Threads};
+
+use crate::contract::Engine;
+use crate::{EmbeddedConfig, EmbeddedLog, EventLog};
+
+pub(super) const DIR: &str = "/data/events";
+
+/// A log that commits on a thread of its own.
+#[derive(Debug)]
+pub(super) struct EmbeddedEngine {
+    pub(super) fs: Arc<SimFs>,
+    pub(super) clock: Arc<SimClock>,
+    config: EmbeddedConfig,
+    pub(super) log: Arc<EmbeddedLog>,
+    threads: Threads,
+}
+
+/// Returns a new, empty log.
+pub(super) async fn engine() -> EmbeddedEngine {
+    EmbeddedEngine::new(EmbeddedConfig::default())
+}
+
+pub(super) fn open(fs: &Arc<SimFs>, clock: &Arc<SimClock>, config: &EmbeddedConfig) -> EmbeddedLog {
+    let clock: Arc<dyn Clock> = Arc::new(Arc::clone(clock));
+    let opened = EmbeddedLog::open(fs.clone(), Path::new(DIR), clock, config.clone());
+    opened.expect("open").0
+}
+
+pub(super) fn clock() -> Arc<SimClock> {
+    SimClock::new(Timestamp::from_millis(1_800_000_000_000))
+}
+
+impl EmbeddedEngine {
+    pub(super) fn new(config: EmbeddedConfig) -> Self {
+        let (fs, clock) = (SimFs::new(), clock());
+        let log = Arc::new(open(&fs, &clock, &config));
+        let threads = commit(&log);
+        Self { fs, clock, config, log, threads }
+    }
+
+    /// Ends the log as a program does that is told to.
+    pub(super) fn stop(&mut self) {
+        self.log.close();
+        std::mem::take(&mut self.threads).join().expect("no panic");
+    }
+}
+
+impl Drop for EmbeddedEngine {
+    fn drop(&mut self) {
+        self.log.close();
+    }
+}
+
+impl Engine for EmbeddedEngine {
+    fn log(&self) -> Arc<dyn EventLog> {
+        self.log.clone()
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(Arc::clone(&self.clock))
+    }
+
+    fn restart(&mut self) -> BoxFuture<'_, ()> {
+        async {
+            self.stop();
+            self.fs.restart(&platform::SimCrash::Kill);
+            self.log = Arc::new(open(&self.fs, &self.clock, &self.config));
+            self.threads = commit(&self.log);
+        }
+        .boxed()
+    }
+
+    fn advance(&self, step: Duration) -> BoxFuture<'_, ()> {
+        async move {
+            self.clock.advance(step);
+            tokio::task::yield_now().await;
+        }
+        .boxed()
+    }
+}
+
+fn commit(log: &Arc<EmbeddedLog>) -> Threads {
+    let log = Arc::clone(log);
+    let mut threads = Threads::new();
+    let work = move || {
+        while log.wait_for_pending() {
+            log.commit_pending().ok();
+        }
+    };
+    threads.spawn("commit", work, |message| panic!("{message}")).expect("a thread");
+    threads
+}
