@@ -13,14 +13,14 @@
 //!
 //! The age of a key is counted on a clock of its own, [`Deduplication::now`]: the wall clock as it was at the start,
 //! carried on by the monotonic clock. So nothing that happens to the wall clock meanwhile makes a key older or
-//! younger. Each file notes how far the wall clock was away when it was written, by which the next start corrects
-//! the times in it. What remains: a clock that is set back while the program is stopped lets keys live longer, by as
-//! much; one that is set ahead, or was wrong until shortly before the start, cannot be told from a long pause, and
-//! keys are forgotten early by as much.
+//! younger. How far the wall clock has moved away is written down beside the files, with all keys, as soon as a task
+//! can, and the next start corrects their times by it. What remains: a clock that is set back while the program is
+//! stopped, or just before, lets keys live longer, by as much; one that is set ahead then cannot be told from a long
+//! pause, and keys are forgotten early by as much.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,15 +30,31 @@ use uuid::Uuid;
 
 use crate::{EventKey, Offset};
 
+mod file;
+mod filter;
+mod manifest;
+mod open;
 mod slot;
+mod task;
+#[cfg(test)]
+mod tests;
 
+use file::KeyFile;
 use slot::{Slot, Table};
+use task::{Context, Work, to_merge};
+pub(crate) use task::{Finished, Task};
 
 /// Keys in the table when it is frozen: what 2^18 buckets hold, 57 bytes each, 15 MB together.
 const TABLE_KEYS_MAX: usize = (1 << 18) / 8 * 7;
 
 /// Frozen tables that wait to be written. When all of them wait, new keys are refused.
 const FROZEN_MAX: usize = 4;
+
+/// Files are not merged into one that spans more than this part of the window, so that what is over is removed soon.
+const MERGED_PER_WINDOW: i64 = 4;
+
+/// A difference between the clocks that is written down at once, in milliseconds.
+const CLOCK_STEP_MS: u64 = 1_000;
 
 /// How the keys are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +134,7 @@ impl KnownId {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DeduplicationError {
     /// A file operation failed.
-    #[error("deduplication file operation failed")]
+    #[error("deduplication cannot {0}")]
     Fs(#[from] FsError),
     /// What a file holds is not what was written.
     #[error("deduplication file '{}' is damaged: {reason}", path.display())]
@@ -135,8 +151,11 @@ pub(crate) enum DeduplicationError {
 /// Exact: within the window a key is known if and only if it was confirmed, and once it is older it is new.
 #[derive(Debug)]
 pub(crate) struct Deduplication {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
     config: DeduplicationConfig,
     clock: Arc<dyn Clock>,
+    /// The wall clock and the monotonic clock at the start.
     started: (Timestamp, Duration),
     /// Reserved and neither confirmed nor forgotten.
     pending: Table,
@@ -149,6 +168,12 @@ pub(crate) struct Deduplication {
     frozen: VecDeque<Arc<Frozen>>,
     /// Everything up to here is in files, or older than the window.
     covered: Offset,
+    /// Ascending by offset.
+    files: Vec<Arc<KeyFile>>,
+    /// How far the wall clock was away when that was last written down, in milliseconds.
+    noted_clock_ms: i64,
+    /// Whether a [`Task`] is out.
+    busy: bool,
 }
 
 /// A full table.
@@ -160,37 +185,6 @@ struct Frozen {
 }
 
 impl Deduplication {
-    /// Opens the index in `dir`, created if missing, for a log that ends at `end`.
-    ///
-    /// The log has to [replay](Deduplication::replay) everything behind [`Deduplication::covered`] before the first
-    /// key is looked up.
-    ///
-    /// # Errors
-    ///
-    /// [`DeduplicationError::Fs`].
-    pub(crate) fn open(
-        fs: Arc<dyn Fs>,
-        dir: &Path,
-        config: DeduplicationConfig,
-        clock: Arc<dyn Clock>,
-        end: Offset,
-    ) -> Result<Self, DeduplicationError> {
-        fs.create_dir_all(dir)?;
-        let started = (clock.now(), clock.monotonic());
-        let covered = Offset(0).min(end);
-        Ok(Self {
-            config,
-            clock,
-            started,
-            pending: Table::default(),
-            pending_order: VecDeque::new(),
-            table: Table::default(),
-            confirmed: covered,
-            frozen: VecDeque::new(),
-            covered,
-        })
-    }
-
     /// Returns the offset up to which no entry has to be replayed, itself included.
     pub(crate) fn covered(&self) -> Offset {
         self.covered
@@ -205,6 +199,11 @@ impl Deduplication {
     pub(crate) fn replay(&mut self, entry: &KeyEntry<'_>) -> Result<(), DeduplicationError> {
         if entry.offset <= self.confirmed || self.is_over(entry.at, self.now()) {
             return Ok(());
+        }
+        while self.room() == 0
+            && let Some(task) = self.next_task()
+        {
+            self.finish(task.run())?;
         }
         self.put(Slot::new(entry));
         self.confirmed = entry.offset;
@@ -289,25 +288,94 @@ impl Deduplication {
         }
     }
 
+    /// Freezes the table, full or not, so that tasks write it: at the end of the program, for a faster start.
+    pub(crate) fn freeze(&mut self) {
+        if self.frozen.len() < FROZEN_MAX && self.confirmed > self.frozen_through() {
+            self.freeze_table();
+        }
+    }
+
+    /// Returns what is to be done on disk; nothing while a task is out.
+    ///
+    /// To be called again and again, from a thread that may block: new keys are refused when full tables are not
+    /// written.
+    pub(crate) fn next_task(&mut self) -> Option<Task> {
+        if self.busy {
+            return None;
+        }
+        let (now, window) = (self.now(), millis(self.config.window));
+        let over = now.saturating_add_millis(-window);
+        let clock_ms = self.clock.now().millis_since(now);
+        let stepped = clock_ms.abs_diff(self.noted_clock_ms) >= CLOCK_STEP_MS;
+        if stepped {
+            // Times that are read from the log again could not be corrected.
+            self.freeze();
+        }
+        let work = if let Some(frozen) = self.frozen.front() {
+            Work::Write(Arc::clone(frozen))
+        } else if stepped || self.files.iter().any(|file| *file.times.end() <= over) {
+            Work::List
+        } else {
+            let span = window / MERGED_PER_WINDOW;
+            Work::Merge(to_merge(&self.files, self.config.table_keys_max, span)?)
+        };
+        self.busy = true;
+        let context = Context {
+            fs: Arc::clone(&self.fs),
+            dir: self.dir.clone(),
+            files: self.files.clone(),
+            covered: self.covered,
+            clock_ms,
+            over,
+        };
+        Some(Task { context, work })
+    }
+
+    /// Takes what a task has done.
+    ///
+    /// # Errors
+    ///
+    /// Why it failed; the index is what it was, and the next task tries again.
+    pub(crate) fn finish(&mut self, finished: Finished) -> Result<(), DeduplicationError> {
+        self.busy = false;
+        let done = finished.result?;
+        self.files = done.files;
+        self.covered = done.covered;
+        self.noted_clock_ms = done.clock_ms;
+        if done.wrote {
+            self.frozen.pop_front();
+        }
+        Ok(())
+    }
+
     /// Returns how many keys are remembered, those included whose time is over and that were not removed yet.
     pub(crate) fn keys(&self) -> u64 {
         let frozen: usize = self.frozen.iter().map(|frozen| frozen.table.len()).sum();
-        (self.pending.len() + self.table.len() + frozen) as u64
+        let files: u64 = self.files.iter().map(|file| file.keys).sum();
+        (self.pending.len() + self.table.len() + frozen) as u64 + files
     }
 
     /// Returns the memory that the keys take, in bytes.
     pub(crate) fn memory_bytes(&self) -> u64 {
         let frozen: usize = self.frozen.iter().map(|frozen| frozen.table.memory_bytes()).sum();
         let order = self.pending_order.capacity() * size_of::<(Offset, EventKey)>();
-        (self.pending.memory_bytes() + order + self.table.memory_bytes() + frozen) as u64
+        let files: usize = self.files.iter().map(|file| file.memory_bytes()).sum();
+        (self.pending.memory_bytes() + order + self.table.memory_bytes() + frozen + files) as u64
     }
 
     fn find(&self, key: EventKey) -> Result<Option<Slot>, DeduplicationError> {
-        let tables = || {
-            let frozen = self.frozen.iter().rev().map(|frozen| &frozen.table);
-            std::iter::once(&self.table).chain(frozen)
-        };
-        Ok(tables().find_map(|table| table.get(key)).copied())
+        // The youngest first: of several entries of a key, the last one counts.
+        let frozen = self.frozen.iter().rev().map(|frozen| &frozen.table);
+        let mut tables = std::iter::once(&self.table).chain(frozen);
+        if let Some(slot) = tables.find_map(|table| table.get(key)) {
+            return Ok(Some(*slot));
+        }
+        for file in self.files.iter().rev() {
+            if let Some(slot) = file.find(key)? {
+                return Ok(Some(slot));
+            }
+        }
+        Ok(None)
     }
 
     fn is_over(&self, at: Timestamp, now: Timestamp) -> bool {
@@ -327,13 +395,17 @@ impl Deduplication {
         let (now, window) = (self.now(), millis(self.config.window));
         self.table.retain(|slot| now.millis_since(slot.at) < window);
         if self.table.len() > self.config.table_keys_max / 2 {
-            self.freeze();
+            self.freeze_table();
         }
     }
 
-    fn freeze(&mut self) {
-        let before = self.frozen.back().map_or(self.covered, |frozen| *frozen.offsets.end());
-        let offsets = before.next()..=self.confirmed;
+    /// Returns the last offset whose keys are not in the table any more.
+    fn frozen_through(&self) -> Offset {
+        self.frozen.back().map_or(self.covered, |frozen| *frozen.offsets.end())
+    }
+
+    fn freeze_table(&mut self) {
+        let offsets = self.frozen_through().next()..=self.confirmed;
         self.frozen.push_back(Arc::new(Frozen { table: std::mem::take(&mut self.table), offsets }));
     }
 }
@@ -345,131 +417,4 @@ fn known(slot: &Slot, fingerprint: u64) -> Known {
 /// Returns a time in milliseconds, saturating.
 fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use platform::{SimClock, SimFs};
-
-    use super::*;
-
-    const WINDOW: Duration = Duration::from_secs(600);
-
-    fn open(clock: &Arc<SimClock>) -> Deduplication {
-        let config = DeduplicationConfig { table_keys_max: 4, ..DeduplicationConfig::new(WINDOW) };
-        let clock: Arc<dyn Clock> = Arc::new(Arc::clone(clock));
-        Deduplication::open(SimFs::new(), Path::new("/d"), config, clock, Offset(0)).expect("open")
-    }
-
-    fn clock() -> Arc<SimClock> {
-        SimClock::new(Timestamp::from_millis(1_700_000_000_000))
-    }
-
-    fn reserve(keys: &mut Deduplication, key: u128, offset: u64) {
-        let at = keys.now();
-        keys.reserve(&KeyEntry {
-            key: EventKey(key),
-            fingerprint: 1,
-            offset: Offset(offset),
-            at,
-            id: "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b",
-        });
-    }
-
-    fn check(keys: &Deduplication, key: u128) -> Check {
-        keys.check(EventKey(key), 1, keys.now()).expect("checked")
-    }
-
-    fn at(offset: u64) -> Known {
-        let id = Uuid::try_parse("0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b").expect("uuid");
-        Known { offset: Offset(offset), id: KnownId::Uuid(id), same_content: true }
-    }
-
-    #[test]
-    fn a_key_is_pending_until_it_is_confirmed_and_new_when_it_is_forgotten() {
-        let mut keys = open(&clock());
-        assert_eq!(check(&keys, 7), Check::New);
-        reserve(&mut keys, 7, 1);
-        reserve(&mut keys, 8, 2);
-        reserve(&mut keys, 9, 5);
-        assert_eq!(check(&keys, 7), Check::Pending(at(1)));
-        keys.confirm(Offset(1));
-        assert_eq!(check(&keys, 7), Check::Known(at(1)));
-        assert_eq!(check(&keys, 8), Check::Pending(at(2)));
-        keys.forget(Offset(2)..=Offset(4));
-        assert_eq!(check(&keys, 8), Check::New);
-        assert_eq!(check(&keys, 9), Check::Pending(at(5)));
-    }
-
-    #[test]
-    fn another_fingerprint_is_other_content() {
-        let mut keys = open(&clock());
-        reserve(&mut keys, 7, 1);
-        let other = |keys: &Deduplication| keys.check(EventKey(7), 2, keys.now()).expect("checked");
-        assert_eq!(other(&keys), Check::Pending(Known { same_content: false, ..at(1) }));
-        keys.confirm(Offset(1));
-        assert_eq!(other(&keys), Check::Known(Known { same_content: false, ..at(1) }));
-    }
-
-    #[test]
-    fn a_key_is_new_again_once_the_window_is_over_and_not_before() {
-        let clock = clock();
-        let mut keys = open(&clock);
-        reserve(&mut keys, 7, 1);
-        keys.confirm(Offset(1));
-        clock.advance(WINDOW - Duration::from_millis(1));
-        assert_eq!(check(&keys, 7), Check::Known(at(1)));
-        clock.advance(Duration::from_millis(1));
-        assert_eq!(check(&keys, 7), Check::New);
-        reserve(&mut keys, 7, 2);
-        keys.forget(Offset(2)..=Offset(2));
-        assert_eq!(check(&keys, 7), Check::New, "what is over stays over");
-    }
-
-    #[test]
-    fn steps_of_the_wall_clock_make_no_key_older_or_younger() {
-        for step in [-86_400_000, 86_400_000] {
-            let clock = clock();
-            let mut keys = open(&clock);
-            reserve(&mut keys, 7, 1);
-            keys.confirm(Offset(1));
-            clock.set_now(Clock::now(&clock).saturating_add_millis(step));
-            clock.advance(WINDOW - Duration::from_millis(1));
-            assert_eq!(check(&keys, 7), Check::Known(at(1)), "{step}");
-            clock.advance(Duration::from_millis(1));
-            assert_eq!(check(&keys, 7), Check::New, "{step}");
-        }
-    }
-
-    #[test]
-    fn new_keys_are_refused_while_all_tables_are_full_and_known_ones_are_not() {
-        let mut keys = open(&clock());
-        let most = 4 * (FROZEN_MAX as u64 + 1);
-        for offset in 1..=most {
-            assert_eq!(check(&keys, offset.into()), Check::New);
-            reserve(&mut keys, offset.into(), offset);
-            if offset % 3 == 0 {
-                keys.confirm(Offset(offset));
-            }
-        }
-        assert_eq!(check(&keys, 99), Check::Full);
-        keys.confirm(Offset(most));
-        assert_eq!((keys.room(), keys.keys()), (0, most));
-        assert_eq!(check(&keys, 99), Check::Full);
-        assert_eq!(check(&keys, 1), Check::Known(at(1)));
-        assert_eq!(check(&keys, most.into()), Check::Known(at(most)));
-    }
-
-    #[test]
-    fn what_is_over_makes_room() {
-        let clock = clock();
-        let mut keys = open(&clock);
-        for offset in 1..=1_000 {
-            reserve(&mut keys, offset.into(), offset);
-            keys.confirm(Offset(offset));
-            clock.advance(WINDOW / 2);
-        }
-        assert!(keys.keys() <= 4, "{}", keys.keys());
-        assert_eq!(keys.room(), 4 * (FROZEN_MAX + 1) - usize::try_from(keys.keys()).expect("few"));
-    }
 }

@@ -137,7 +137,7 @@ impl EmbeddedLog {
             &dir.join(DEDUPLICATION_DIR),
             DeduplicationConfig::new(config.deduplication_window),
             Arc::clone(&clock),
-            last,
+            last.next(),
         )?;
         let core = Arc::new(Core {
             intake: Mutex::new(Intake::new(keys, last)),

@@ -32,6 +32,42 @@ impl Slot {
         EventKey(u128::from(self.key[0]) << 64 | u128::from(self.key[1]))
     }
 
+    /// Returns the slot with another time.
+    pub(super) fn shifted(self, millis: i64) -> Self {
+        Self { at: self.at.saturating_add_millis(millis), ..self }
+    }
+
+    /// Returns the form that the slot has in a file: key, fingerprint, offset, time, identifier.
+    pub(super) fn encode(&self) -> [u8; SLOT_BYTES] {
+        let mut bytes = [0; SLOT_BYTES];
+        let [key_low, key_high, fingerprint, offset, at, id @ ..] = bytes.as_chunks_mut::<8>().0
+        else {
+            return bytes;
+        };
+        *key_low = self.key[1].to_le_bytes();
+        *key_high = self.key[0].to_le_bytes();
+        *fingerprint = self.fingerprint.to_le_bytes();
+        *offset = self.offset.0.to_le_bytes();
+        *at = self.at.as_millis().to_le_bytes();
+        id.as_flattened_mut().copy_from_slice(&self.id);
+        bytes
+    }
+
+    /// Returns the slot that [`Slot::encode`] wrote.
+    pub(super) fn decode(bytes: &[u8; SLOT_BYTES]) -> Self {
+        let (words, _) = bytes.as_chunks::<8>();
+        let word = |index: usize| words.get(index).copied().unwrap_or_default();
+        let mut id = [0; 16];
+        id.copy_from_slice([word(5), word(6)].as_flattened());
+        Self {
+            key: [u64::from_le_bytes(word(1)), u64::from_le_bytes(word(0))],
+            fingerprint: u64::from_le_bytes(word(2)),
+            offset: Offset(u64::from_le_bytes(word(3))),
+            at: Timestamp::from_millis(i64::from_le_bytes(word(4))),
+            id,
+        }
+    }
+
     pub(super) fn id(&self) -> KnownId {
         if self.id == [0; 16] { KnownId::InLog } else { KnownId::Uuid(Uuid::from_bytes(self.id)) }
     }
@@ -88,7 +124,8 @@ impl Table {
     }
 }
 
-fn halves(key: EventKey) -> [u64; 2] {
+/// Returns the high and the low half of a key.
+pub(super) fn halves(key: EventKey) -> [u64; 2] {
     #[expect(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
     let low = key.0 as u64;
     [(key.0 >> 64) as u64, low]
