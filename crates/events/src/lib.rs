@@ -14,6 +14,7 @@ mod embedded;
 mod entry;
 mod filter;
 mod log;
+mod tail;
 
 pub use consumer::{Body, Consumer, ConsumerConfig, Delivery, FetchLimits, Settlement};
 pub use dead_letter::{
@@ -24,5 +25,6 @@ pub use embedded::{
     EmbeddedConfig, EmbeddedLog, LogMaintenance, LogOpening, LogVerifyReport, OpenError, verify,
 };
 pub use entry::{Batch, Entry, EventKey, Lane, NewEvent, Offset};
-pub use filter::{JsonPath, PATH_BYTES_MAX, PathError};
+pub use filter::{EventFilter, JsonPath, PATH_BYTES_MAX, PathError};
 pub use log::{Bounds, EventLog, LogError, LogStats, Outcome, Page, ReadLimits};
+pub use tail::{Tail, TailBatch, TailEvent, Tails};
