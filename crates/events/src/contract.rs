@@ -4,6 +4,7 @@
 //! tests name a function that makes one, and [`event_log_contract`](crate::event_log_contract) and its sisters make a
 //! test of each check.
 
+mod consumers;
 mod event_log;
 #[cfg(test)]
 mod model_log;
@@ -17,6 +18,7 @@ use futures_util::future::BoxFuture;
 use model::{TenantId, Timestamp};
 use platform::Clock;
 
+pub use consumers::*;
 pub use event_log::*;
 
 use crate::{Batch, Entry, EventKey, EventLog, Lane, NewEvent, Offset, Outcome, Page, ReadLimits};
@@ -56,6 +58,28 @@ macro_rules! event_log_contract {
             a_time_leads_to_the_first_event_that_arrived_then_or_later,
             a_restart_changes_nothing,
             the_log_counts_what_became_of_events,
+        );
+    };
+}
+
+/// Makes a test of each check of consumers, as [`event_log_contract`](crate::event_log_contract) does of the log.
+#[macro_export]
+macro_rules! consumer_contract {
+    ($engine:path) => {
+        $crate::contract_tests!(
+            $engine,
+            a_new_consumer_begins_with_the_oldest_entry_and_goes_on_in_order,
+            entries_are_delivered_as_they_arrive,
+            what_was_not_settled_is_delivered_again_after_a_restart_in_order,
+            a_retry_is_delivered_after_its_delay,
+            attempts_are_counted_across_a_restart,
+            no_more_is_in_flight_than_allowed,
+            progress_keeps_an_entry_from_being_delivered_again,
+            one_consumer_of_a_name_is_open_at_a_time,
+            a_name_that_is_not_valid_is_refused,
+            consumers_have_positions_of_their_own,
+            a_fetch_that_is_given_up_loses_nothing,
+            lag_is_what_was_not_settled,
         );
     };
 }

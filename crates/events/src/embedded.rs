@@ -4,17 +4,18 @@
 //! of its own: its owner commits, and maintains it from time to time.
 
 mod config;
+pub(crate) mod consumers;
 mod core;
-mod floors;
+mod cursor;
 mod reading;
 mod record;
 mod retention;
+mod source;
 #[cfg(test)]
 mod tests;
 mod upkeep;
 mod verify;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,10 +39,11 @@ pub use upkeep::LogMaintenance;
 pub use verify::{LogVerifyReport, verify};
 
 use self::core::{Core, Counts, Intake, unavailable};
-use floors::Floors;
+use consumers::Consumers;
 use reading::read_to_end;
 use record::{RECORD_HEADER_BYTES, Record};
 use retention::Retention;
+use source::LogSource;
 use upkeep::Backoff;
 
 /// The folder of the journal within that of the log.
@@ -49,6 +51,9 @@ pub(crate) const LOG_DIR: &str = "log";
 
 /// The folder of the deduplication within that of the log.
 const DEDUPLICATION_DIR: &str = "deduplication";
+
+/// The folder of the consumers within that of the log.
+const CONSUMERS_DIR: &str = "consumers";
 
 /// What a record can be longer than its envelope: its header and the texts before the envelope.
 const RECORD_OVERHEAD_BYTES: usize = RECORD_HEADER_BYTES + u8::MAX as usize + u16::MAX as usize;
@@ -132,6 +137,8 @@ impl EmbeddedLog {
             &mut |_, _| {},
         )?;
         let last = Offset(recovery.last.0);
+        let consumers =
+            Consumers::open(Arc::clone(&fs), &dir.join(CONSUMERS_DIR), Arc::clone(&clock))?;
         let keys = Deduplication::open(
             Arc::clone(&fs),
             &dir.join(DEDUPLICATION_DIR),
@@ -146,7 +153,7 @@ impl EmbeddedLog {
             clock,
             config,
             end: watch::Sender::new(last.next()),
-            floors: Floors::default(),
+            consumers,
             held: Mutex::new(None),
             times: Mutex::default(),
             backoff: Mutex::new(Backoff::new()),
@@ -217,9 +224,8 @@ impl EventLog for EmbeddedLog {
         &self,
         config: ConsumerConfig,
     ) -> BoxFuture<'_, Result<Box<dyn Consumer>, LogError>> {
-        let reason = format!("consumer '{}' cannot be opened", config.name);
-        let retry_after = core::RETRY_AFTER;
-        Box::pin(std::future::ready(Err(LogError::Unavailable { reason, retry_after })))
+        let source = Arc::new(LogSource(Arc::clone(&self.core)));
+        Box::pin(self.core.consumers.consumer(config, source))
     }
 
     fn stats(&self) -> LogStats {
@@ -235,13 +241,8 @@ impl EventLog for EmbeddedLog {
             keys: intake.keys.keys(),
             keys_memory_bytes: intake.keys.memory_bytes(),
             in_flight: intake.events as u64,
-            consumer_lag: core
-                .floors
-                .all()
-                .into_iter()
-                .map(|(name, floor)| (name, bounds.end.0.saturating_sub(floor.0)))
-                .collect(),
-            redelivered: BTreeMap::new(),
+            consumer_lag: core.consumers.lag(bounds.end),
+            redelivered: core.consumers.redelivered(),
             connected: true,
         }
     }

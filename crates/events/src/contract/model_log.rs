@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::ready;
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +11,14 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use model::Timestamp;
 use parking_lot::Mutex;
-use platform::{Clock, SimClock};
+use platform::{Clock, SimClock, SimFs};
 use tokio::sync::watch;
 
-use super::{Engine, event_log};
+use super::Engine;
+use crate::embedded::consumers::{Consumers, Found, Source};
 use crate::{
-    Batch, Bounds, Consumer, ConsumerConfig, Entry, EventKey, EventLog, LogError, LogStats,
-    NewEvent, Offset, Outcome, Page, ReadLimits,
+    Batch, Body, Bounds, Consumer, ConsumerConfig, Delivery, Entry, EventKey, EventLog,
+    FetchLimits, LogError, LogStats, NewEvent, Offset, Outcome, Page, ReadLimits, Settlement,
 };
 
 /// What a log does wrong.
@@ -36,10 +38,29 @@ enum Fault {
     CountsNothing,
     AnswersBeforeStoring,
     IsNeverEmpty,
+    DeliversSettledAgain,
+    RetriesAtOnce,
+    HandsOutTooMuch,
+    ForgetsPositions,
+    OpensTwice,
+    TakesAnyName,
+    SharesPositions,
+    LosesGivenUpFetches,
+    TakesProgressForFailure,
+    SkipsTheFirst,
+    DoesNotWait,
 }
 
 #[derive(Debug)]
 struct ModelLog {
+    model: Arc<Model>,
+    fs: Arc<SimFs>,
+    clock: Arc<SimClock>,
+    consumers: Consumers,
+}
+
+#[derive(Debug)]
+struct Model {
     fault: Fault,
     held: Mutex<Held>,
     end: watch::Sender<Offset>,
@@ -52,7 +73,7 @@ struct Held {
     stats: LogStats,
 }
 
-impl ModelLog {
+impl Model {
     fn new(fault: Fault, held: Held) -> Self {
         let end = watch::Sender::new(held.end());
         Self { fault, held: Mutex::new(held), end }
@@ -137,56 +158,144 @@ impl Held {
     }
 }
 
-impl EventLog for ModelLog {
-    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Vec<Outcome>, LogError>> {
-        Box::pin(async move {
-            if self.fault == Fault::AnswersBeforeStoring {
-                let offset = self.held.lock().end();
-                return Ok(batch.events.iter().map(|_| Outcome::Stored { offset }).collect());
-            }
-            Ok(self.store(batch))
-        })
+impl ModelLog {
+    fn open(model: Model, fs: Arc<SimFs>, clock: Arc<SimClock>) -> Self {
+        let consumers = open_consumers(&fs, &clock);
+        Self { model: Arc::new(model), fs, clock, consumers }
+    }
+}
+
+fn open_consumers(fs: &Arc<SimFs>, clock: &Arc<SimClock>) -> Consumers {
+    let clock: Arc<dyn Clock> = Arc::new(Arc::clone(clock));
+    Consumers::open(fs.clone(), Path::new("/consumers"), clock).expect("consumers")
+}
+
+impl Source for Model {
+    fn read(&self, from: Offset, limits: ReadLimits) -> BoxFuture<'_, Result<Found, LogError>> {
+        let Page { entries, next, skipped } = self.page(from, limits);
+        let bodies = entries.into_iter().map(|entry| (entry.offset, Body::Entry(entry)));
+        Box::pin(ready(Ok(Found { bodies: bodies.collect(), next, missing: skipped })))
     }
 
-    fn bounds(&self) -> BoxFuture<'_, Result<Bounds, LogError>> {
-        let held = self.held.lock();
-        let first = if self.fault == Fault::IsNeverEmpty { Offset(0) } else { held.first() };
-        Box::pin(ready(Ok(Bounds { first, end: held.end() })))
-    }
-
-    fn read(&self, from: Offset, limits: ReadLimits) -> BoxFuture<'_, Result<Page, LogError>> {
-        Box::pin(ready(Ok(self.page(from, limits))))
-    }
-
-    fn offset_at(&self, time: Timestamp) -> BoxFuture<'_, Result<Offset, LogError>> {
-        let held = self.held.lock();
-        let time = if self.fault == Fault::FindsNoTime { Timestamp::MAX } else { time };
-        let found = held.entries.iter().find(|entry| entry.received_at >= time);
-        Box::pin(ready(Ok(found.map_or(held.end(), |entry| entry.offset))))
+    fn first(&self) -> Offset {
+        self.held.lock().first()
     }
 
     fn end(&self) -> watch::Receiver<Offset> {
         self.end.subscribe()
     }
+}
+
+impl EventLog for ModelLog {
+    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Vec<Outcome>, LogError>> {
+        Box::pin(async move {
+            if self.model.fault == Fault::AnswersBeforeStoring {
+                let offset = self.model.held.lock().end();
+                return Ok(batch.events.iter().map(|_| Outcome::Stored { offset }).collect());
+            }
+            Ok(self.model.store(batch))
+        })
+    }
+
+    fn bounds(&self) -> BoxFuture<'_, Result<Bounds, LogError>> {
+        let held = self.model.held.lock();
+        let first = if self.model.fault == Fault::IsNeverEmpty { Offset(0) } else { held.first() };
+        Box::pin(ready(Ok(Bounds { first, end: held.end() })))
+    }
+
+    fn read(&self, from: Offset, limits: ReadLimits) -> BoxFuture<'_, Result<Page, LogError>> {
+        Box::pin(ready(Ok(self.model.page(from, limits))))
+    }
+
+    fn offset_at(&self, time: Timestamp) -> BoxFuture<'_, Result<Offset, LogError>> {
+        let held = self.model.held.lock();
+        let time = if self.model.fault == Fault::FindsNoTime { Timestamp::MAX } else { time };
+        let found = held.entries.iter().find(|entry| entry.received_at >= time);
+        Box::pin(ready(Ok(found.map_or(held.end(), |entry| entry.offset))))
+    }
+
+    fn end(&self) -> watch::Receiver<Offset> {
+        self.model.end.subscribe()
+    }
 
     fn consumer(
         &self,
-        _config: ConsumerConfig,
+        mut config: ConsumerConfig,
     ) -> BoxFuture<'_, Result<Box<dyn Consumer>, LogError>> {
-        Box::pin(ready(Err(LogError::Closed)))
+        Box::pin(async move {
+            let fault = self.model.fault;
+            match fault {
+                Fault::HandsOutTooMuch => config.in_flight_max = usize::MAX,
+                Fault::TakesAnyName => config.name = format!("name-{}", config.name.len()),
+                Fault::SharesPositions => config.name = "shared".to_owned(),
+                _ => {}
+            }
+            let source = self.model.clone();
+            let consumer = match fault {
+                Fault::OpensTwice => {
+                    open_consumers(&self.fs, &self.clock).consumer(config, source).await?
+                }
+                _ => self.consumers.consumer(config, source).await?,
+            };
+            Ok(Box::new(ModelConsumer { fault, consumer }) as Box<dyn Consumer>)
+        })
     }
 
     fn stats(&self) -> LogStats {
-        let held = self.held.lock();
-        let end = held.entries.last().map_or(held.end(), |last| last.offset.next());
-        let first = held.entries.first().map_or(end, |first| first.offset);
-        let stats =
-            LogStats { bounds: Bounds { first, end }, connected: true, ..held.stats.clone() };
-        if self.fault == Fault::CountsNothing { LogStats::default() } else { stats }
+        let held = self.model.held.lock();
+        let bounds = Bounds { first: held.first(), end: held.end() };
+        let consumer_lag = self.consumers.lag(held.end());
+        let redelivered = self.consumers.redelivered();
+        let counts = held.stats.clone();
+        let stats = LogStats { bounds, consumer_lag, redelivered, connected: true, ..counts };
+        if self.model.fault == Fault::CountsNothing { LogStats::default() } else { stats }
     }
 
     fn refusal(&self) -> Option<String> {
         None
+    }
+}
+
+#[derive(Debug)]
+struct ModelConsumer {
+    fault: Fault,
+    consumer: Box<dyn Consumer>,
+}
+
+impl Consumer for ModelConsumer {
+    fn fetch(&self, mut limits: FetchLimits) -> BoxFuture<'_, Result<Vec<Delivery>, LogError>> {
+        Box::pin(async move {
+            if self.fault == Fault::DoesNotWait {
+                limits.wait_max = Duration::ZERO;
+            }
+            let mut deliveries = self.consumer.fetch(limits).await?;
+            if self.fault == Fault::LosesGivenUpFetches {
+                tokio::task::yield_now().await;
+            }
+            if self.fault == Fault::SkipsTheFirst {
+                deliveries.retain(|delivery| delivery.offset > Offset(4));
+            }
+            Ok(deliveries)
+        })
+    }
+
+    fn settle(
+        &self,
+        offset: Offset,
+        settlement: Settlement,
+    ) -> BoxFuture<'_, Result<(), LogError>> {
+        let at_once = Settlement::Retry { delay: Duration::ZERO };
+        let settlement = match (self.fault, settlement) {
+            (Fault::DeliversSettledAgain, Settlement::Done) => at_once,
+            (Fault::RetriesAtOnce, Settlement::Retry { .. }) => at_once,
+            (Fault::TakesProgressForFailure, Settlement::InProgress) => at_once,
+            _ => settlement,
+        };
+        self.consumer.settle(offset, settlement)
+    }
+
+    fn flush(&self) -> BoxFuture<'_, Result<(), LogError>> {
+        self.consumer.flush()
     }
 }
 
@@ -198,10 +307,9 @@ struct ModelEngine {
 
 impl ModelEngine {
     fn new(fault: Fault) -> Self {
-        Self {
-            log: Arc::new(ModelLog::new(fault, Held::default())),
-            clock: SimClock::new(Timestamp::from_millis(1_700_000_000_000)),
-        }
+        let clock = SimClock::new(Timestamp::from_millis(1_700_000_000_000));
+        let model = Model::new(fault, Held::default());
+        Self { log: Arc::new(ModelLog::open(model, SimFs::new(), clock.clone())), clock }
     }
 }
 
@@ -215,7 +323,12 @@ impl Engine for ModelEngine {
     }
 
     fn restart(&mut self) -> BoxFuture<'_, ()> {
-        self.log = Arc::new(self.log.restarted());
+        let model = self.log.model.restarted();
+        let fs = match model.fault {
+            Fault::ForgetsPositions => SimFs::new(),
+            _ => Arc::clone(&self.log.fs),
+        };
+        self.log = Arc::new(ModelLog::open(model, fs, self.clock.clone()));
         Box::pin(ready(()))
     }
 
@@ -230,12 +343,13 @@ async fn sound() -> ModelEngine {
 }
 
 crate::event_log_contract!(sound);
+crate::consumer_contract!(sound);
 
 /// Whether a check lets a log with this fault pass.
 macro_rules! passes {
     ($check:ident, $fault:ident) => {{
         let mut engine = ModelEngine::new(Fault::$fault);
-        let check = event_log::$check(&mut engine);
+        let check = crate::contract::$check(&mut engine);
         let limited = tokio::time::timeout(Duration::from_millis(100), check);
         matches!(AssertUnwindSafe(limited).catch_unwind().await, Ok(Ok(())))
     }};
@@ -261,4 +375,27 @@ async fn every_check_notices_a_log_that_is_wrong() {
         passes!(the_log_counts_what_became_of_events, CountsNothing),
     ];
     assert_eq!(passed, [false; 15]);
+}
+
+#[tokio::test]
+async fn every_check_notices_consumers_that_are_wrong() {
+    let passed = [
+        passes!(a_new_consumer_begins_with_the_oldest_entry_and_goes_on_in_order, SkipsTheFirst),
+        passes!(entries_are_delivered_as_they_arrive, DoesNotWait),
+        passes!(
+            what_was_not_settled_is_delivered_again_after_a_restart_in_order,
+            DeliversSettledAgain
+        ),
+        passes!(what_was_not_settled_is_delivered_again_after_a_restart_in_order, ForgetsPositions),
+        passes!(a_retry_is_delivered_after_its_delay, RetriesAtOnce),
+        passes!(attempts_are_counted_across_a_restart, ForgetsPositions),
+        passes!(no_more_is_in_flight_than_allowed, HandsOutTooMuch),
+        passes!(progress_keeps_an_entry_from_being_delivered_again, TakesProgressForFailure),
+        passes!(one_consumer_of_a_name_is_open_at_a_time, OpensTwice),
+        passes!(a_name_that_is_not_valid_is_refused, TakesAnyName),
+        passes!(consumers_have_positions_of_their_own, SharesPositions),
+        passes!(a_fetch_that_is_given_up_loses_nothing, LosesGivenUpFetches),
+        passes!(lag_is_what_was_not_settled, CountsNothing),
+    ];
+    assert_eq!(passed, [false; 13]);
 }

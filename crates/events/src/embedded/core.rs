@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::deduplication::{Check, Deduplication, DeduplicationError, KeyEntry, Known};
 use crate::embedded::config::EmbeddedConfig;
-use crate::embedded::floors::Floors;
+use crate::embedded::consumers::Consumers;
 use crate::embedded::record::{ID_BYTES_MAX, Record};
 use crate::embedded::retention::{Held, Retention};
 use crate::embedded::upkeep::Backoff;
@@ -31,7 +31,7 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) config: EmbeddedConfig,
     pub(crate) end: watch::Sender<Offset>,
-    pub(crate) floors: Floors,
+    pub(crate) consumers: Consumers,
     pub(crate) retention: Mutex<Retention>,
     /// Why nothing can be stored within the bytes that the log may have.
     pub(crate) held: Mutex<Option<Held>>,

@@ -205,7 +205,7 @@ impl Collecting {
 }
 
 /// Runs what touches the disk on a thread that may block.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
 ) -> Result<T, LogError> {
     match tokio::task::spawn_blocking(work).await {

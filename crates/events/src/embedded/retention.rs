@@ -106,7 +106,7 @@ impl Core {
             expired_before: self.config.retention.map(|kept| before(now, kept)),
             window_from: before(now, self.config.deduplication_window),
             bytes_max: self.config.bytes_max,
-            floor: self.floors.lowest(),
+            floor: self.consumers.lowest(),
         };
         let segments = self.aged(now)?;
         let Decision { segments: count, held } = decide(&segments, self.journal.bytes(), &policy);

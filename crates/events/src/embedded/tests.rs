@@ -1,7 +1,9 @@
 //! The embedded log on a simulated disk.
 
 mod engine;
+mod undecodable;
 
 use engine::engine;
 
 crate::event_log_contract!(engine);
+crate::consumer_contract!(engine);
