@@ -165,31 +165,36 @@ function list(params) {
 }
 
 function replay(found) {
+  const nothing = { event_id: null, offset: null, error: null };
+  if (found.consumer === "gateway" && Number(found.id) % 2 === 0) {
+    return { ...nothing, state: "rejected", error: "app_id is unknown" };
+  }
+  if (found.consumer === "gateway") {
+    letters = letters.filter((each) => each !== found);
+    return { ...nothing, state: "accepted", event_id: "0194e0c2", offset: end };
+  }
   found.state = "replaying";
   setTimeout(() => {
-    if (found.consumer === "gateway") {
-      Object.assign(found, { state: "waiting", attempts: found.attempts + 1 });
-    } else letters = letters.filter((each) => each !== found);
+    letters = letters.filter((each) => each !== found);
   }, TRIES_MS);
+  return { ...nothing, state: "replaying" };
 }
 
 /** Answers the routes of events; undefined for all others. */
 export function events({ method, path, params }) {
   if (path === "/v1/events/status") {
     const first = log[0]?.offset ?? end;
-    const sizes = { bytes: log.length * 350, stored: end - 1, duplicates: 12, keys: end };
+    const bounds = { first, end, bytes: log.length * 350 };
+    const counts = { received: end - 1, stored: end - 1, duplicates: 0, conflicts: 0 };
+    const state = { engine: "embedded", connected: true, refusal: null, log: bounds };
     return [
       200,
       {
-        engine: "embedded",
-        first,
-        end,
-        ...sizes,
-        rejected: {},
-        keys_memory_bytes: 0,
+        ...state,
+        counts: { ...counts, rejected: {}, unanswered: 0, in_flight: 0 },
+        keys: { count: end, memory_bytes: end * 40 },
         consumers: [],
-        dead_letters: letters.length,
-        refusal: null,
+        dead_letters: depths(),
       },
     ];
   }
@@ -198,10 +203,7 @@ export function events({ method, path, params }) {
   if (id === undefined) return [200, list(params)];
   const found = letters.find((each) => each.id === id);
   if (!found) return [404, { code: "not_found", message: "there is no such dead letter" }];
-  if (act === "replay") {
-    replay(found);
-    return [204];
-  }
+  if (act === "replay") return [200, replay(found)];
   if (method === "DELETE") {
     letters = letters.filter((each) => each !== found);
     return [204];

@@ -6,8 +6,10 @@ import {
   discardsText,
   hexDump,
   NO_REPLAYS,
+  type ReplayResult,
   type Replays,
   readableText,
+  replayAnswer,
   replayResult,
   replaysText,
   stillChosen,
@@ -62,7 +64,16 @@ describe("a letter that was sent back", () => {
   test("is gone, on its way, or has failed again", () => {
     expect(replayResult(undefined)).toEqual({ kind: "processed" });
     expect(replayResult({ ...LETTER, state: "replaying" })).toEqual({ kind: "running" });
-    expect(replayResult(LETTER)).toEqual({ kind: "failed", error: "no", attempts: 2 });
+    expect(replayResult(LETTER)).toEqual({ kind: "failed", error: "no" });
+  });
+
+  test.each<[string, ReplayResult]>([
+    ["accepted", { kind: "processed" }],
+    ["duplicate", { kind: "processed" }],
+    ["rejected", { kind: "failed", error: "no" }],
+    ["replaying", { kind: "running" }],
+  ])("is %s at once", (state, expected) => {
+    expect(replayAnswer({ state, event_id: null, offset: null, error: "no" })).toEqual(expected);
   });
 
   test.each<[Partial<Replays>, string]>([
@@ -83,7 +94,7 @@ describe("a letter that was sent back", () => {
   test("is counted once", () => {
     let replays: Replays = { ...NO_REPLAYS, running: 4 };
     replays = countReplay(replays, { kind: "processed" });
-    replays = countReplay(replays, { kind: "failed", error: "a", attempts: 2 });
+    replays = countReplay(replays, { kind: "failed", error: "a" });
     replays = countReplay(replays, "b");
     replays = countReplay(replays, { kind: "running" });
     expect(replays).toEqual({ running: 0, processed: 1, failures: ["a", "b"], unknown: 1 });

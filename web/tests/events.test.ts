@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { TailEvent } from "../src/api/types";
-import { type Arrival, EventBuffer } from "../src/lib/event-buffer";
+import { type Arrival, EventBuffer, type GapCause } from "../src/lib/event-buffer";
 import {
   decodeFilter,
   type EventFilter,
@@ -46,7 +46,7 @@ function arrival(offset: number, chars = 10): Arrival {
 function offsets(buffer: EventBuffer): (number | string)[] {
   return buffer
     .view()
-    .rows.map((row) => (row.kind === "event" ? row.event.offset : `skipped ${row.count}`));
+    .rows.map((row) => (row.kind === "event" ? row.event.offset : `${row.cause} ${row.count}`));
 }
 
 function range(from: number, to: number): Arrival[] {
@@ -159,14 +159,14 @@ describe("the list of events", () => {
     buffer.pause();
     buffer.push([arrival(1, 30), arrival(2, 30)]);
     buffer.resume();
-    expect(offsets(buffer)).toEqual(["skipped 1", 2]);
+    expect(offsets(buffer)).toEqual(["pause 1", 2]);
   });
 
-  test("tells once what the server left out in a row", () => {
+  test("tells gaps in a row once", () => {
     const buffer = new EventBuffer();
-    buffer.push([{ kind: "skipped", count: 2 }, { kind: "skipped", count: 3 }, arrival(9)]);
-    buffer.push([{ kind: "skipped", count: 1 }]);
-    expect(offsets(buffer)).toEqual(["skipped 5", 9, "skipped 1"]);
+    const gap = (cause: GapCause, count: number): Arrival => ({ kind: "gap", cause, count });
+    buffer.push([gap("log", 2), gap("log", 3), arrival(9), gap("log", 1), gap("size", 1)]);
+    expect(offsets(buffer)).toEqual(["log 5", 9, "log 1", "size 1"]);
     expect(buffer.view().received).toBe(1);
   });
 

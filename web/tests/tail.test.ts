@@ -119,7 +119,7 @@ test("an overloaded server is asked again", async () => {
 });
 
 test("the latest few begin where the log says", async () => {
-  const status = { first: 10, end: 1_000 };
+  const status = { log: { first: 10, end: 1_000 } };
   const { urls } = server([() => new Response(JSON.stringify(status), { status: 200 })]);
   const { tail } = follow("recent");
   await settle();

@@ -3,10 +3,10 @@ import {
   NO_REPLAYS,
   type ReplayResult,
   type Replays,
+  replayAnswer,
   replayResult,
 } from "../lib/dead-letters";
-import { ApiError } from "./client";
-import { deadLetter, discardLetter, replayLetter } from "./events";
+import { discardLetter, findLetter, replayLetter } from "./events";
 
 /** How often it is looked at what became of the letters, and how many times. */
 const LOOK_EVERY_MS = 1_000;
@@ -16,13 +16,8 @@ function messageOf(reason: unknown): string {
   return reason instanceof Error ? reason.message : String(reason);
 }
 
-async function look(id: string): Promise<ReplayResult> {
-  try {
-    return replayResult(await deadLetter(id));
-  } catch (error) {
-    if (error instanceof ApiError && error.status === 404) return replayResult(undefined);
-    throw error;
-  }
+function isRunning(result: ReplayResult | string): boolean {
+  return typeof result !== "string" && result.kind === "running";
 }
 
 /** Sends letters back, and waits a while for what becomes of them; tells each change. */
@@ -38,19 +33,16 @@ export async function replayLetters(
   onChange(replays);
   let running: string[] = [];
   for (const id of ids) {
-    try {
-      await replayLetter(id);
-      running.push(id);
-    } catch (reason) {
-      count(messageOf(reason));
-    }
+    const result = await replayLetter(id).then(replayAnswer, messageOf);
+    if (isRunning(result)) running.push(id);
+    else count(result);
   }
   for (let looks = 0; looks < LOOKS_MAX && running.length > 0; looks += 1) {
     await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
     const still: string[] = [];
     for (const id of running) {
-      const result = await look(id).catch(messageOf);
-      if (typeof result !== "string" && result.kind === "running") still.push(id);
+      const result = await findLetter(id).then(replayResult, messageOf);
+      if (isRunning(result)) still.push(id);
       else count(result);
     }
     running = still;

@@ -1,6 +1,6 @@
 import { LETTERS_PAGE } from "../lib/dead-letters";
 import { ask } from "./client";
-import type { DeadLetterInFull, DeadLetterPage, EventsStatus } from "./types";
+import type { DeadLetter, DeadLetterInFull, DeadLetterPage, EventsStatus, Replayed } from "./types";
 
 const LETTERS_PATH = "/v1/events/dead-letters";
 
@@ -30,8 +30,16 @@ export function deadLetter(id: string, signal?: AbortSignal): Promise<DeadLetter
   return ask({ path: letterPath(id), signal });
 }
 
-/** Hands a dead letter back to the consumer that gave it up. */
-export function replayLetter(id: string): Promise<void> {
+/** Returns a dead letter, or undefined where it is gone. */
+export async function findLetter(id: string): Promise<DeadLetter | undefined> {
+  // A refusal would be an error in the browser's console; the letter before the next one is none.
+  const params = { before: String(BigInt(id) + 1n), limit: "1" };
+  const { letters } = await ask<DeadLetterPage>({ path: LETTERS_PATH, params });
+  return letters.find((letter) => letter.id === id);
+}
+
+/** Stores a dead letter of the gateway after all, or hands it back to the consumer that gave it up. */
+export function replayLetter(id: string): Promise<Replayed> {
   return ask({ path: `${letterPath(id)}/replay`, method: "POST" });
 }
 

@@ -37,7 +37,7 @@ export function arrivalOf({ data }: SseMessage): Arrival | undefined {
   } catch {
     return undefined;
   }
-  if (typeof item?.skipped === "number") return { kind: "skipped", count: item.skipped };
+  if (typeof item?.skipped === "number") return { kind: "gap", cause: "log", count: item.skipped };
   if (typeof item?.offset !== "number" || typeof item.event !== "object") return undefined;
   return { kind: "event", event: item as TailEvent, chars: data.length };
 }
@@ -109,8 +109,8 @@ export class Tail {
   private async start(signal: AbortSignal): Promise<string> {
     if (this.from === undefined) {
       const { from } = this.filter;
-      const log = from === "recent" ? await eventsStatus(signal) : undefined;
-      this.from = tailStart(from, serverNow(), log);
+      const status = from === "recent" ? await eventsStatus(signal) : undefined;
+      this.from = tailStart(from, serverNow(), status?.log);
     }
     return this.from;
   }
@@ -165,7 +165,7 @@ export class Tail {
         arrivals.push(arrival);
       }
       if (reader.dropped > 0) {
-        arrivals.push({ kind: "skipped", count: reader.dropped });
+        arrivals.push({ kind: "gap", cause: "size", count: reader.dropped });
         reader.dropped = 0;
       }
       if (arrivals.length > 0) this.listener.onArrivals(arrivals);

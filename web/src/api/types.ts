@@ -118,15 +118,22 @@ export interface TailEvent {
 
 /** How the event log is. */
 export interface EventsStatus {
-  engine: string;
-  /** The oldest offset that is kept. */
-  first: number;
-  /** The offset that the next event gets. */
-  end: number;
-  bytes: number;
-  dead_letters: number;
+  /** Whether the connection to the log's server stands. */
+  connected: boolean;
   /** Why no events are taken in at present. */
   refusal: string | null;
+  /** The oldest offset that is kept, and the one that the next event gets. */
+  log: { first: number; end: number; bytes: number };
+  dead_letters: DeadLetterDepth[];
+}
+
+/** What became at once of a dead letter that was sent back. */
+export interface Replayed {
+  /** `accepted`, `duplicate` or `rejected` by the gateway; `replaying` while a consumer gets it. */
+  state: string;
+  event_id: string | null;
+  offset: number | null;
+  error: string | null;
 }
 
 /** What a consumer gave up on. */

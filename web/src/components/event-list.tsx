@@ -1,10 +1,9 @@
-import { memo, useLayoutEffect, useRef, useState } from "react";
+import { memo, useCallback, useLayoutEffect, useRef, useState } from "react";
 import type { TailEvent } from "../api/types";
 import { seriesColor, type Theme } from "../lib/colors";
 import type { TailRow } from "../lib/event-buffer";
 import { CATEGORIES } from "../lib/event-filter";
-import { formatClock, formatExact, summary } from "../lib/event-text";
-import { formatCount } from "../lib/format";
+import { formatClock, formatExact, gapText, summary } from "../lib/event-text";
 import { useTheme } from "./use-theme";
 
 /** The height of a row; events.css knows it as well. */
@@ -58,18 +57,15 @@ const Row = memo(function Row({ row, top, active, theme, onOpen }: RowProps): Re
       id={rowId(row.key)}
       role="option"
       aria-selected={active}
-      className={row.kind === "event" ? "event-row" : "event-row event-skipped"}
-      data-testid={row.kind === "event" ? "event" : "skipped"}
+      className={row.kind === "event" ? "event-row" : "event-row event-gap"}
+      data-testid={row.kind === "event" ? "event" : "gap"}
       style={{ transform: `translateY(${top}px)` }}
       onClick={() => onOpen(row)}
     >
       {row.kind === "event" ? (
         <EventCells event={row.event} theme={theme} />
       ) : (
-        <span>
-          {formatCount(row.count)} {row.count === 1 ? "event" : "events"} left out: they came too
-          fast
-        </span>
+        <span>{gapText(row.cause, row.count)}</span>
       )}
     </div>
   );
@@ -83,10 +79,33 @@ interface EventListProps {
   onPause: () => void;
 }
 
-/** Keeps what is read where it is while rows come in above it. */
-function useAnchor(rows: TailRow[]) {
+/** The part of the list that is seen. */
+interface Span {
+  top: number;
+  height: number;
+}
+
+/** Returns the scrolled box and what of it is seen; what is read stays while rows come in above it. */
+function useSpan(rows: TailRow[]): [React.RefObject<HTMLDivElement | null>, Span] {
   const box = useRef<HTMLDivElement>(null);
   const newest = useRef<number | undefined>(undefined);
+  const [span, setSpan] = useState<Span>({ top: 0, height: 0 });
+  const measure = useCallback((): void => {
+    const { scrollTop: top = 0, clientHeight: height = 0 } = box.current ?? {};
+    setSpan((old) => (old.top === top && old.height === height ? old : { top, height }));
+  }, []);
+  useLayoutEffect(() => {
+    const element = box.current;
+    if (!element) return;
+    measure();
+    const observer = new ResizeObserver(measure);
+    observer.observe(element);
+    element.addEventListener("scroll", measure, { passive: true });
+    return () => {
+      observer.disconnect();
+      element.removeEventListener("scroll", measure);
+    };
+  }, [measure]);
   useLayoutEffect(() => {
     const before = newest.current;
     newest.current = rows.at(-1)?.key;
@@ -94,8 +113,10 @@ function useAnchor(rows: TailRow[]) {
     if (!element || element.scrollTop === 0 || before === newest.current) return;
     const place = rows.findLastIndex((row) => row.key === before);
     element.scrollTop = place < 0 ? 0 : element.scrollTop + (rows.length - 1 - place) * ROW_HEIGHT;
-  }, [rows]);
-  return box;
+    // The browser tells of the new place only after the picture is drawn.
+    measure();
+  }, [rows, measure]);
+  return [box, span];
 }
 
 /** Returns which row a key moves to, as a place from the newest; undefined for other keys. */
@@ -114,8 +135,7 @@ function moved(key: string, from: number, count: number, page: number): number |
 /** The rows of a tail, the newest on top. Only those that are seen are drawn. */
 export function EventList({ rows, onOpen, onPause }: EventListProps): React.JSX.Element {
   const theme = useTheme();
-  const box = useAnchor(rows);
-  const [span, setSpan] = useState({ top: 0, height: 0 });
+  const [box, span] = useSpan(rows);
   const [activeKey, setActiveKey] = useState<number | undefined>(undefined);
   const latest = useRef({ onOpen });
   latest.current = { onOpen };
@@ -123,23 +143,6 @@ export function EventList({ rows, onOpen, onPause }: EventListProps): React.JSX.
     setActiveKey(row.key);
     if (row.kind === "event") latest.current.onOpen(row.event);
   });
-
-  useLayoutEffect(() => {
-    const element = box.current;
-    if (!element) return;
-    const measure = (): void => {
-      const next = { top: element.scrollTop, height: element.clientHeight };
-      setSpan((old) => (old.top === next.top && old.height === next.height ? old : next));
-    };
-    measure();
-    const observer = new ResizeObserver(measure);
-    observer.observe(element);
-    element.addEventListener("scroll", measure, { passive: true });
-    return () => {
-      observer.disconnect();
-      element.removeEventListener("scroll", measure);
-    };
-  }, [box]);
 
   const count = rows.length;
   const at = (place: number): TailRow | undefined => rows[count - 1 - place];

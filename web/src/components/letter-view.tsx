@@ -21,13 +21,15 @@ function Content({ letter }: { letter: DeadLetterInFull }): React.JSX.Element {
   const [form, setForm] = useState(forms[0]?.value ?? "hex");
   return (
     <>
-      <SegmentedControl
-        size="xs"
-        aria-label="Content as"
-        data={forms}
-        value={form}
-        onChange={setForm}
-      />
+      {forms.length > 1 && (
+        <SegmentedControl
+          size="xs"
+          aria-label="Content as"
+          data={forms}
+          value={form}
+          onChange={setForm}
+        />
+      )}
       {form === "event" && <JsonView value={letter.event} />}
       {form === "text" && <TextView text={text ?? ""} />}
       {form === "hex" && <TextView text={hexDump(bytes)} />}

@@ -1,6 +1,6 @@
 import { Button } from "@mantine/core";
-import { useEffect, useRef, useState } from "react";
-import { CheckIcon, CopyIcon } from "./icons";
+import { useEffect, useRef } from "react";
+import { CopyButton } from "./copy-button";
 
 interface SecretProps {
   /** What is shown once. */
@@ -11,13 +11,8 @@ interface SecretProps {
 
 /** Shows a secret that cannot be shown again. */
 export function Secret({ secret, label, onDone }: SecretProps): React.JSX.Element {
-  const [copied, setCopied] = useState(false);
   const field = useRef<HTMLInputElement>(null);
   useEffect(() => field.current?.select(), []);
-  const copy = async (): Promise<void> => {
-    await navigator.clipboard.writeText(secret);
-    setCopied(true);
-  };
   return (
     <div className="form">
       <div className="notice warning" role="alert">
@@ -35,21 +30,9 @@ export function Secret({ secret, label, onDone }: SecretProps): React.JSX.Elemen
         />
       </label>
       <div className="form-actions">
-        {/* Browsers offer the clipboard on encrypted and local connections only. */}
-        {navigator.clipboard && (
-          <Button
-            variant="default"
-            leftSection={copied ? <CheckIcon size={14} /> : <CopyIcon size={14} />}
-            onClick={() => void copy()}
-          >
-            {copied ? "Copied" : "Copy"}
-          </Button>
-        )}
+        <CopyButton text={secret} size="sm" />
         <Button onClick={onDone}>I have stored it</Button>
       </div>
-      <span role="status" className="visually-hidden">
-        {copied ? "Copied" : ""}
-      </span>
     </div>
   );
 }

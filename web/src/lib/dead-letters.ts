@@ -1,4 +1,4 @@
-import type { DeadLetter } from "../api/types";
+import type { DeadLetter, Replayed } from "../api/types";
 
 /** Letters of one page. */
 export const LETTERS_PAGE = 50;
@@ -40,7 +40,14 @@ export function hexDump(bytes: Uint8Array, limit = BYTES_SHOWN_MAX): string {
 export type ReplayResult =
   | { kind: "running" }
   | { kind: "processed" }
-  | { kind: "failed"; error: string; attempts: number };
+  | { kind: "failed"; error: string };
+
+/** Returns what the server said at once about a letter that was sent back. */
+export function replayAnswer({ state, error }: Replayed): ReplayResult {
+  if (state === "replaying") return { kind: "running" };
+  if (state === "rejected") return { kind: "failed", error: error ?? "rejected" };
+  return { kind: "processed" };
+}
 
 /**
  * Returns what became of a letter that was sent back: it is gone once its consumer has processed it,
@@ -49,7 +56,7 @@ export type ReplayResult =
 export function replayResult(now: DeadLetter | undefined): ReplayResult {
   if (!now) return { kind: "processed" };
   if (now.state === "replaying") return { kind: "running" };
-  return { kind: "failed", error: now.error, attempts: now.attempts };
+  return { kind: "failed", error: now.error };
 }
 
 /** Letters that were sent back, by what became of them. */

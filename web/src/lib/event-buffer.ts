@@ -1,14 +1,17 @@
 import type { TailEvent } from "../api/types";
 
-/** A line of the tail: an event, or how many the server left out because they came too fast. */
+/** Why something is not shown: the log did not keep it, it was too long, or a pause was. */
+export type GapCause = "log" | "size" | "pause";
+
+/** A line of the tail: an event, or how many are not shown here. */
 export type TailRow =
   | { key: number; kind: "event"; event: TailEvent }
-  | { key: number; kind: "skipped"; count: number };
+  | { key: number; kind: "gap"; cause: GapCause; count: number };
 
 /** What arrives from the tail, with its size in characters. */
 export type Arrival =
   | { kind: "event"; event: TailEvent; chars: number }
-  | { kind: "skipped"; count: number };
+  | { kind: "gap"; cause: GapCause; count: number };
 
 /** What the list shows. */
 export interface BufferView {
@@ -129,15 +132,13 @@ export class EventBuffer {
 
   private add(arrival: Arrival): void {
     const list = this.paused ? this.held : this.shown;
-    if (arrival.kind === "skipped") {
+    if (arrival.kind === "gap") {
+      const { kind, cause, count } = arrival;
       const last = list.last();
-      // What is left out in a row is told once.
-      if (last?.kind === "skipped") {
-        list.replaceLast({ ...last, count: last.count + arrival.count });
-        return;
-      }
-      const row: TailRow = { key: this.key(), kind: "skipped", count: arrival.count };
-      list.push({ row, chars: 0 });
+      // Gaps in a row are told once.
+      if (last?.kind === "gap" && last.cause === cause) {
+        list.replaceLast({ ...last, count: last.count + count });
+      } else list.push({ row: { key: this.key(), kind, cause, count }, chars: 0 });
       return;
     }
     this.received += 1;
@@ -161,8 +162,8 @@ export class EventBuffer {
   resume(): void {
     this.paused = false;
     if (this.overflowed > 0) {
-      const row: TailRow = { key: this.key(), kind: "skipped", count: this.overflowed };
-      this.gone += this.shown.push({ row, chars: 0 });
+      const gap = { kind: "gap", cause: "pause", count: this.overflowed } as const;
+      this.gone += this.shown.push({ row: { key: this.key(), ...gap }, chars: 0 });
     }
     for (const item of this.held.take()) this.gone += this.shown.push(item);
     this.overflowed = 0;

@@ -1,5 +1,6 @@
 import type { EventJson, TailEvent } from "../api/types";
-import { formatNumber } from "./format";
+import type { GapCause } from "./event-buffer";
+import { formatCount, formatNumber } from "./format";
 import { formatDateTime } from "./time";
 
 /** The members of an event that are no payload. */
@@ -92,4 +93,19 @@ export function curlExample(origin: string, needsKey: boolean): string {
     `  -d '{"event":{"appId":"shop","deviceId":"d1","timestampMs":'$(date +%s)'000,` +
     `"screenView":{"screenName":"Home"}}}'`
   );
+}
+
+/** Returns what is said in the place of what is not shown. */
+export function gapText(cause: GapCause, count: number): string {
+  const number = formatCount(count);
+  switch (cause) {
+    case "log":
+      return `${number} positions of the log are not kept any more`;
+    case "size":
+      return count === 1 ? "1 event is too long to show" : `${number} events are too long to show`;
+    case "pause":
+      return count === 1
+        ? "1 event was let go during the pause"
+        : `${number} events were let go during the pause`;
+  }
 }

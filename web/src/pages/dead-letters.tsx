@@ -17,7 +17,7 @@ import { may } from "../lib/session";
 import { DEAD_LETTERS_PATH } from "../lib/views";
 
 /** What decides about dead letters. */
-const DECIDES = "events:write";
+const DECIDES = "rules:write";
 
 interface DepthsProps {
   depths: DeadLetterDepth[];
@@ -285,8 +285,8 @@ export default function DeadLetters(): React.JSX.Element {
             onSubmit={async () => void replay(window.ids)}
           >
             <p>
-              Each consumer gets back what it gave up on. What succeeds leaves this list; what fails
-              again comes back with its new error.
+              What the gateway refused is stored as an event of its own; what another consumer gave
+              up on, it gets again. What succeeds leaves this list, what fails again stays in it.
             </p>
           </DialogForm>
         )}

@@ -245,12 +245,17 @@ function LogNotices(): React.JSX.Element {
     queryFn: ({ signal }) => eventsStatus(signal),
     refetchInterval: STATUS_EVERY_MS,
   });
-  const letters = data?.dead_letters ?? 0;
+  const letters = data?.dead_letters.reduce((sum, depth) => sum + depth.count, 0) ?? 0;
   return (
     <>
       {data?.refusal && (
         <div className="notice error" role="alert">
           No events are taken in at present: {data.refusal}
+        </div>
+      )}
+      {data?.connected === false && (
+        <div className="notice error" role="alert">
+          The server has lost the connection to the log of events.
         </div>
       )}
       {letters > 0 && (
