@@ -4,7 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a build script reads its environment and writes")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -67,11 +67,14 @@ impl Tables {
         for descriptor in &messages {
             self.write_message(&mut out, descriptor)?;
         }
-        let most = messages.iter().map(|message| message.fields().len()).max().unwrap_or_default();
-        if most > 64 {
+        if messages.iter().any(|message| message.fields().len() > 64) {
             return Err("a message has more than the 64 fields that a set of bits can hold".into());
         }
-        writeln!(out, "/// The most fields that a message has.")?;
+        let common = |message: &MessageDescriptor| {
+            message.fields().filter(|field| field.containing_oneof().is_none()).count()
+        };
+        let most = messages.iter().map(common).max().unwrap_or_default();
+        writeln!(out, "/// The most fields that a message has beside those of its oneof.")?;
         writeln!(out, "pub(crate) const FIELDS_MAX: usize = {most};")?;
         self.write_payloads(&mut out)?;
         Ok(out)
@@ -88,9 +91,15 @@ impl Tables {
         writeln!(out, "/// `{}`.", message.full_name())?;
         writeln!(out, "pub(crate) static {}: Message = Message {{", constant(message.full_name()))?;
         writeln!(out, "    fields: &[")?;
-        let mut names = BTreeSet::new();
+        let mut names = BTreeMap::new();
         let mut fields: Vec<_> = message.fields().collect();
         fields.sort_by_key(FieldDescriptor::number);
+        if fields.iter().skip_while(|field| field.containing_oneof().is_none()).any(|field| {
+            field.containing_oneof().is_none() || !matches!(field.kind(), Kind::Message(_))
+        }) {
+            let rule = "a oneof holds messages and has the highest numbers";
+            return Err(format!("{}: {rule}", message.full_name()).into());
+        }
         for (index, field) in fields.iter().enumerate() {
             let (shape, value) = if field.is_map() {
                 let entry = field.kind().as_message().cloned().ok_or("a map without entries")?;
@@ -124,15 +133,14 @@ impl Tables {
                 field.containing_oneof().is_some(),
             )?;
             for name in [field.name(), field.json_name()] {
-                names.insert((name.len(), name.to_owned(), index));
+                names.insert(name.to_owned(), u8::try_from(index)?);
             }
         }
         writeln!(out, "    ],")?;
-        writeln!(out, "    by_name: &[")?;
-        for (_, name, index) in names {
-            writeln!(out, "        ({name:?}, {index}),")?;
-        }
-        writeln!(out, "    ],")?;
+        let (multiplier, slots) = perfect_hash(&names)
+            .ok_or_else(|| format!("{}: names that hash alike", message.full_name()))?;
+        writeln!(out, "    multiplier: {multiplier},")?;
+        writeln!(out, "    slots: &{slots:?},")?;
         writeln!(out, "}};")?;
         Ok(())
     }
@@ -220,6 +228,26 @@ impl Tables {
         Ok(())
     }
 }
+
+/// Returns a multiplier by which no two names fall into the same slot, and the slots: positions of fields, or 255.
+fn perfect_hash(names: &BTreeMap<String, u8>) -> Option<(u32, Vec<u8>)> {
+    (0..200_000_u32).find_map(|attempt| {
+        // Odd numbers, spread over all there are.
+        let multiplier = attempt.wrapping_mul(0x9e37_79b9) | 1;
+        let mut slots = vec![u8::MAX; (4 * names.len()).next_power_of_two()];
+        for (name, index) in names {
+            let at = slot(name, multiplier, slots.len());
+            let slot = slots.get_mut(at)?;
+            if *slot != u8::MAX {
+                return None;
+            }
+            *slot = *index;
+        }
+        Some((multiplier, slots))
+    })
+}
+
+include!("src/slot.rs");
 
 /// Collects a message and what it contains, each once.
 fn reach(

@@ -33,9 +33,13 @@ pub struct JsonError {
 /// [`JsonError`]: no JSON, a field that is not defined, that is there twice or of another type, a name that no enum
 /// has, a number that does not fit, two payloads. `out` is then as it was.
 pub fn envelope_from_json(json: &[u8], out: &mut Vec<u8>) -> Result<(), JsonError> {
+    let json = std::str::from_utf8(json).map_err(|error| JsonError {
+        field: String::new(),
+        source: serde_json::Error::custom(error),
+    })?;
     let before = out.len();
     let mut writer = Writer { out, trail: Vec::new() };
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let mut deserializer = serde_json::Deserializer::from_str(json);
     let result = MessageSeed { message: &EVENT_ENVELOPE, writer: &mut writer }
         .deserialize(&mut deserializer)
         .and_then(|()| deserializer.end());

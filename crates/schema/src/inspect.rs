@@ -2,7 +2,7 @@
 
 #![warn(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::message::{Fields, Held, entries};
 use crate::table::{EVENT_ENVELOPE, Field, Kind, Message, Number, Shape, Text, payload_field};
@@ -213,7 +213,8 @@ impl Check<'_> {
             if let Some(value) = value
                 && !(parent.is_none() && field.number == ID_FIELD)
             {
-                hash = fold(hash, field.number, value);
+                // A sum of hashes: the processor need not wait for one before it begins with the next.
+                hash = hash.wrapping_add(fold(u64::from(field.number), value));
             }
         }
         Ok(hash)
@@ -266,7 +267,7 @@ impl Check<'_> {
         let mut hash = 0;
         for value in fields.values(field) {
             let value = self.value(&field.kind, Value::Bytes(value), path)?;
-            hash = fold(hash, field.number, value);
+            hash = fold(hash, value);
         }
         Ok(hash)
     }
@@ -286,13 +287,13 @@ impl Check<'_> {
         let mut hash = 0;
         for entry in entries(fields, field, count)? {
             self.text(entry.key, Text::Ordinary, path);
-            hash = fold(hash, field.number, xxh3_64(entry.key.as_bytes()));
+            hash = fold(hash, xxh3_64(entry.key.as_bytes()));
             let value = match entry.value {
                 Some(value) => self.value(&field.kind, value, path)?,
                 None if matches!(field.kind, Kind::Text(_)) => xxh3_64(&[]),
                 None => 0,
             };
-            hash = fold(hash, field.number, value);
+            hash = fold(hash, value);
         }
         Ok(hash)
     }
@@ -395,14 +396,14 @@ pub(crate) const fn int32(bits: u64) -> i32 {
     bits as i32
 }
 
-/// Returns a hash of what was hashed so far and one more value of a field.
+/// Returns a hash of two numbers, in this order.
 #[inline]
-fn fold(hash: u64, field_number: u32, value: u64) -> u64 {
-    let mut bytes = [0; 12];
-    let (number, rest) = bytes.split_at_mut(4);
-    number.copy_from_slice(&field_number.to_le_bytes());
-    rest.copy_from_slice(&value.to_le_bytes());
-    xxh3_64_with_seed(&bytes, hash)
+fn fold(first: u64, second: u64) -> u64 {
+    let mut bytes = [0; 16];
+    let (left, right) = bytes.split_at_mut(8);
+    left.copy_from_slice(&first.to_le_bytes());
+    right.copy_from_slice(&second.to_le_bytes());
+    xxh3_64(&bytes)
 }
 
 #[cfg(test)]

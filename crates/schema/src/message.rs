@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::Malformed;
 use crate::table::{FIELDS_MAX, Field, Kind, Message, Shape};
-use crate::wire::{Reader, Value};
+use crate::wire::{RawField, Reader, TWICE, Value, WRONG_TYPE};
 
 /// What a message says of each field.
 ///
@@ -17,8 +17,8 @@ pub(crate) struct Fields<'a> {
     message: &'static Message,
     reader: Reader<'a>,
     values: [Held<'a>; FIELDS_MAX],
-    /// Which member of the oneof is set.
-    oneof: Option<usize>,
+    /// The member of the oneof that is set. Those are the last fields of the table; `values` ends before them.
+    oneof: Option<(&'static Field, Reader<'a>)>,
     /// A hash of the fields that are not in the definitions, whatever their order; 0 if there are none.
     pub(crate) unknown: u64,
 }
@@ -38,65 +38,76 @@ impl<'a> Fields<'a> {
     /// # Errors
     ///
     /// [`Malformed`].
+    #[inline]
     pub(crate) fn read(message: &'static Message, reader: Reader<'a>) -> Result<Self, Malformed> {
         let mut fields =
             Self { message, reader, values: [Held::Absent; FIELDS_MAX], oneof: None, unknown: 0 };
-        let mut rest = reader;
-        while let Some(raw) = rest.field()? {
-            let Some((index, field)) = message.by_number(raw.number) else {
-                fields.unknown = fields.unknown.wrapping_add(xxh3_64(raw.bytes));
-                continue;
-            };
-            let held = fields.held(index);
-            let next = match field.shape {
-                Shape::Single => Held::One(raw.value(&field.kind)?),
-                // Elements of a list are texts or messages; an entry of a map is a message.
-                Shape::Repeated | Shape::Map if raw.message().is_none() => {
-                    return Err(raw.malformed("field of the wrong type"));
-                }
-                Shape::Repeated | Shape::Map => {
-                    Held::Many(if let Held::Many(count) = held { count + 1 } else { 1 })
-                }
-            };
-            if let (Kind::Message(_), Held::One(_)) = (field.kind, held) {
-                return Err(raw.malformed("message occurs more than once"));
-            }
-            if field.in_oneof
-                && let Some(other) = fields.oneof.replace(index)
-            {
-                // The other one does not count any more, but whoever reads the bytes later must be able to.
-                fields.check(other)?;
-                fields.set(other, Held::Absent);
-            }
-            fields.set(index, next);
-        }
+        fields.fill()?;
         Ok(fields)
     }
 
-    /// Returns what is said of the field at a position in the table.
+    fn fill(&mut self) -> Result<(), Malformed> {
+        let Self { message, .. } = *self;
+        let fields = self;
+        let mut rest = fields.reader;
+        while let Some(raw) = rest.field()? {
+            match message.by_number(raw.number) {
+                Some((_, field)) if field.in_oneof => fields.take_member(field, &raw)?,
+                Some((index, field)) => fields.take(index, field, &raw)?,
+                None => fields.unknown = fields.unknown.wrapping_add(xxh3_64(raw.bytes)),
+            }
+        }
+        Ok(())
+    }
+
     #[inline]
-    pub(crate) fn held(&self, index: usize) -> Held<'a> {
-        self.values.get(index).copied().unwrap_or(Held::Absent)
+    fn take(
+        &mut self,
+        index: usize,
+        field: &'static Field,
+        raw: &RawField<'a>,
+    ) -> Result<(), Malformed> {
+        // The build script made `values` long enough for all fields that are in no oneof.
+        let Some(held) = self.values.get_mut(index) else { return Ok(()) };
+        *held = match (field.shape, *held) {
+            (Shape::Single, Held::One(_)) if matches!(field.kind, Kind::Message(_)) => {
+                return Err(raw.malformed(TWICE));
+            }
+            (Shape::Single, _) => Held::One(raw.value(&field.kind)?),
+            // Elements of a list are texts or messages; an entry of a map is a message.
+            _ if raw.message().is_none() => return Err(raw.malformed(WRONG_TYPE)),
+            (_, Held::Many(count)) => Held::Many(count + 1),
+            _ => Held::Many(1),
+        };
+        Ok(())
+    }
+
+    fn take_member(&mut self, field: &'static Field, raw: &RawField<'a>) -> Result<(), Malformed> {
+        let message = raw.message().ok_or_else(|| raw.malformed(WRONG_TYPE))?;
+        match self.oneof.replace((field, message)) {
+            None => Ok(()),
+            Some((other, _)) if other.number == field.number => Err(raw.malformed(TWICE)),
+            // The other one does not count any more, but whoever reads the bytes later must be able to.
+            Some((other, message)) => check_value(&other.kind, Value::Bytes(message)),
+        }
     }
 
     /// Returns what is said of the field of a number.
     pub(crate) fn by_number(&self, number: u32) -> Held<'a> {
-        self.message.by_number(number).map_or(Held::Absent, |(index, _)| self.held(index))
+        let held = self.message.by_number(number).and_then(|(index, _)| self.values.get(index));
+        held.copied().unwrap_or(Held::Absent)
     }
 
-    /// Returns every field of the table with what is said of it.
+    /// Returns every field that is in no oneof, with what is said of it, and then the member of the oneof that is set.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static Field, Held<'a>)> {
-        self.message.fields.iter().zip(self.values.iter().copied())
+        let member = self.oneof.map(|(field, reader)| (field, Held::One(Value::Bytes(reader))));
+        let fields = self.message.fields.iter().take_while(|field| !field.in_oneof);
+        fields.zip(self.values.iter().copied()).chain(member)
     }
 
     /// Returns the member of the oneof that is set, and its value.
-    pub(crate) fn oneof(&self) -> Option<(&'static Field, Reader<'a>)> {
-        let index = self.oneof?;
-        let field = self.message.fields.get(index)?;
-        match self.held(index) {
-            Held::One(Value::Bytes(reader)) => Some((field, reader)),
-            _ => None,
-        }
+    pub(crate) const fn oneof(&self) -> Option<(&'static Field, Reader<'a>)> {
+        self.oneof
     }
 
     /// Returns the values of a repeated field, or the entries of a map, in the order in which they were written.
@@ -106,22 +117,6 @@ impl<'a> Fields<'a> {
         std::iter::from_fn(move || rest.field().ok().flatten())
             .filter(move |raw| raw.number == field.number)
             .filter_map(|raw| raw.message())
-    }
-
-    fn set(&mut self, index: usize, held: Held<'a>) {
-        if let Some(slot) = self.values.get_mut(index) {
-            *slot = held;
-        }
-    }
-
-    /// Reads the message of a field down to its leaves.
-    fn check(&self, index: usize) -> Result<(), Malformed> {
-        match (self.message.fields.get(index), self.held(index)) {
-            (Some(Field { kind: Kind::Message(message), .. }), Held::One(Value::Bytes(reader))) => {
-                check(message, reader)
-            }
-            _ => Ok(()),
-        }
     }
 }
 
@@ -178,7 +173,7 @@ impl<'a> Entry<'a> {
             match raw.number {
                 1 => match raw.message() {
                     Some(key) => entry.key = key.text()?,
-                    None => return Err(raw.malformed("field of the wrong type")),
+                    None => return Err(raw.malformed(WRONG_TYPE)),
                 },
                 2 => entry.value = Some(raw.value(kind)?),
                 _ => {}

@@ -16,7 +16,7 @@ use crate::table::{
     ERROR, INGEST_EVENT_BATCH_RESPONSE, INGEST_EVENT_RESPONSE, Message, VALIDATION_ERROR,
 };
 use crate::to_json::{Style, message_to_json};
-use crate::wire::{Reader, set_int64, set_message, set_string};
+use crate::wire::{Reader, TWICE, WRONG_TYPE, set_int64, set_message, set_string};
 use crate::{Malformed, Violation};
 
 /// The most events that a batch may have by its definition; a server can be configured to take fewer.
@@ -43,7 +43,7 @@ pub fn single(form: Form, body: &[u8]) -> Result<&[u8], Violation> {
         Form::Json => parse(body, "event", EventSeed(&mut event)).map_err(unparsable)?,
         Form::Binary => split(body, |bytes| match event.replace(bytes) {
             None => Ok(()),
-            Some(_) => Err("event occurs more than once"),
+            Some(_) => Err(TWICE),
         })
         .map_err(unparsable)?,
     }
@@ -200,8 +200,7 @@ fn split<'a>(
     let mut reader = Reader::new(body);
     while let Some(field) = reader.field()? {
         if field.number == 1 {
-            let event =
-                field.message().ok_or_else(|| field.malformed("field of the wrong type"))?;
+            let event = field.message().ok_or_else(|| field.malformed(WRONG_TYPE))?;
             take(event.bytes()).map_err(|reason| field.malformed(reason))?;
         }
     }
@@ -395,7 +394,7 @@ mod tests {
         assert_eq!(single(Form::Binary, b"\x12\x01x\x0a\x02hi"), Ok(&b"hi"[..]));
         assert_eq!(
             single(Form::Binary, b"\x0a\x01x\x0a\x01y"),
-            Err(unparsable("event occurs more than once at byte 3"))
+            Err(unparsable("message occurs more than once at byte 3"))
         );
     }
 

@@ -9,8 +9,9 @@ use crate::PayloadKind;
 pub(crate) struct Message {
     /// Ascending by number.
     pub(crate) fields: &'static [Field],
-    /// Both spellings of each name, with its position in `fields`; ascending by length, then by name.
-    by_name: &'static [(&'static str, u8)],
+    /// Where [`slot`] puts the spellings of the names, with this multiplier: positions in `fields`.
+    slots: &'static [u8],
+    multiplier: u32,
 }
 
 /// A field of a message.
@@ -92,11 +93,10 @@ impl Message {
     /// Returns the field of a name in either spelling, and its position.
     #[inline]
     pub(crate) fn by_name(&self, name: &str) -> Option<(usize, &'static Field)> {
-        let found = self.by_name.binary_search_by(|(other, _)| {
-            other.len().cmp(&name.len()).then_with(|| other.as_bytes().cmp(name.as_bytes()))
-        });
-        let index = usize::from(self.by_name.get(found.ok()?)?.1);
-        self.fields.get(index).map(|field| (index, field))
+        let slot = slot(name, self.multiplier, self.slots.len());
+        let index = usize::from(*self.slots.get(slot)?);
+        let field = self.fields.get(index)?;
+        (name == field.json_name || name == field.name).then_some((index, field))
     }
 }
 
@@ -112,4 +112,5 @@ impl Enum {
     }
 }
 
+include!("slot.rs");
 include!(concat!(env!("OUT_DIR"), "/tables.rs"));

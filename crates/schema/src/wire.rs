@@ -4,6 +4,9 @@
 
 use crate::table::Kind;
 
+pub(crate) const WRONG_TYPE: &str = "field of the wrong type";
+pub(crate) const TWICE: &str = "message occurs more than once";
+
 const VARINT: u32 = 0;
 const FIXED64: u32 = 1;
 const LENGTH: u32 = 2;
@@ -61,7 +64,7 @@ impl<'a> RawField<'a> {
             Kind::Double => FIXED64,
         };
         if self.wire_type != expected {
-            return Err(self.malformed("field of the wrong type"));
+            return Err(self.malformed(WRONG_TYPE));
         }
         Ok(match self.value {
             RawValue::Number(number) => Value::Number(number),
@@ -118,7 +121,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     ///
     /// [`Malformed`]; also for groups, which proto3 does not have.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn field(&mut self) -> Result<Option<RawField<'a>>, Malformed> {
         if self.rest.is_empty() {
             return Ok(None);
