@@ -276,4 +276,6 @@ test("rates follow the filter's labels", () => {
   expect(exprs(FILTER_NONE)[0]).toBe("topk(12, sum by (app) (rate(tinyobs_events_total[5s])))");
   const filter = { ...FILTER_NONE, app: 'a"b', type: "view", device: "d1" };
   for (const expr of exprs(filter)) expect(expr).toContain('{app="a\\"b",type="view"}');
+  const several = { ...FILTER_NONE, type: "view,a.b" };
+  for (const expr of exprs(several)) expect(expr).toContain('{type=~"view|a\\\\.b"}');
 });

@@ -16,8 +16,8 @@ function item(offset: number): string {
   return JSON.stringify({ offset, received_at: "", app: "a", event: { id: "1" } });
 }
 
-function message(data: string): string {
-  return `data: ${data}\n\n`;
+function message(data: string, id?: number): string {
+  return `${id === undefined ? "" : `id: ${id}\n`}data: ${data}\n\n`;
 }
 
 /** A server whose streams stay open until the test ends them. */
@@ -79,7 +79,7 @@ test("a lost connection goes on after the last event, after longer and longer pa
   const { urls, streams, send } = server();
   const { tail, states } = follow();
   await settle();
-  send(message(item(41)));
+  send(message(item(41), 41));
   await settle();
   streams.at(-1)?.close();
   await settle();
@@ -94,6 +94,19 @@ test("a lost connection goes on after the last event, after longer and longer pa
   await settle(1);
   expect(urls).toHaveLength(3);
   expect(kinds(states)).toBe("connecting live waiting connecting live waiting connecting live");
+  tail.close();
+});
+
+test("an identifier without an event says where to go on", async () => {
+  const { urls, streams, send } = server();
+  const { tail, arrivals } = follow();
+  await settle();
+  send(`${message(item(41), 41)}:\nid: 90\n\n`);
+  await settle();
+  streams.at(-1)?.close();
+  await settle(500);
+  expect(urls.at(-1)?.searchParams.get("from")).toBe("91");
+  expect(arrivals).toHaveLength(1);
   tail.close();
 });
 

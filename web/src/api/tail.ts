@@ -105,7 +105,7 @@ export class Tail {
     });
   }
 
-  /** Returns where to begin: after the last event that came, else where the filter says. */
+  /** Returns where to begin: after the last place that the server named, else where the filter says. */
   private async start(signal: AbortSignal): Promise<string> {
     if (this.from === undefined) {
       const { from } = this.filter;
@@ -160,10 +160,10 @@ export class Tail {
       const arrivals: Arrival[] = [];
       for (const message of reader.feed(decoder.decode(value, { stream: true }))) {
         const arrival = arrivalOf(message);
-        if (!arrival) continue;
-        if (arrival.kind === "event") this.from = String(arrival.event.offset + 1);
-        arrivals.push(arrival);
+        if (arrival) arrivals.push(arrival);
       }
+      // An identifier without an event says how far the server has looked.
+      if (/^\d+$/.test(reader.id)) this.from = String(Number(reader.id) + 1);
       if (reader.dropped > 0) {
         arrivals.push({ kind: "gap", cause: "size", count: reader.dropped });
         reader.dropped = 0;

@@ -1,6 +1,6 @@
 import { type EventFilter, FILTER_NONE } from "./event-filter";
 import { type Panel, rateWindow } from "./live-panels";
-import { type Labels, matchers } from "./names";
+import { matchers } from "./names";
 
 /** The most lines of one chart; the busiest are drawn. */
 const LINES_MAX = 12;
@@ -9,14 +9,22 @@ function panel(panel: Pick<Panel, "id" | "title" | "queries">): Panel {
   return { ...panel, unit: "per-second", stacked: false, yMin: 0 };
 }
 
-/** Returns the charts of how many events arrive, of those that a filter lets through as far as its labels are known. */
+/** Returns the matcher of one field of the filter, which may name several values with commas. */
+function matcher(name: string, text: string): string {
+  const values = text.split(",").filter((value) => value !== "");
+  const [only] = values;
+  if (only === undefined) return "";
+  if (values.length === 1) return matchers({ [name]: only });
+  const pattern = values.map((value) => value.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")).join("|");
+  return matchers({ [name]: pattern }).replace("=", "=~");
+}
+
+/** Returns the charts of how many events arrive that fit the app, category and type of a filter. */
 export function eventPanels(stepMs: number, filter: EventFilter = FILTER_NONE): Panel[] {
-  const labels: Labels = {};
-  for (const name of ["app", "category", "type"] as const) {
-    if (filter[name] !== "") labels[name] = filter[name];
-  }
-  const scope = matchers(labels);
-  const selector = `tinyobs_events_total${scope === "" ? "" : `{${scope}}`}`;
+  const parts = (["app", "category", "type"] as const)
+    .map((name) => matcher(name, filter[name]))
+    .filter((part) => part !== "");
+  const selector = `tinyobs_events_total${parts.length === 0 ? "" : `{${parts.join(",")}}`}`;
   const rate = `rate(${selector}[${rateWindow(1_000, stepMs)}])`;
   return [
     panel({

@@ -16,8 +16,9 @@ export const SSE_MESSAGE_CHARS_MAX = 8_388_608;
 export class SseReader {
   /** Messages that were too long. */
   dropped = 0;
+  /** The latest identifier; a stream may say one without a message. */
+  id = "";
   private rest = "";
-  private id = "";
   private event = "";
   private data: string[] = [];
   private chars = 0;

@@ -20,6 +20,7 @@ import {
   decodeFilter,
   type EventFilter,
   encodeFilter,
+  FILTER_FIELDS,
   FILTER_NONE,
   isFiltering,
   TAIL_STARTS,
@@ -53,6 +54,7 @@ interface FilterProps {
 /** The fields of the filter; they start again from the address whenever it changes. */
 function Filter({ filter, onChange }: FilterProps): React.JSX.Element {
   const [draft, setDraft] = useState(filter);
+  const [unfolded, setUnfolded] = useState(false);
   const field = (name: keyof EventFilter, label: string, placeholder: string) => (
     <TextInput
       size="xs"
@@ -85,36 +87,49 @@ function Filter({ filter, onChange }: FilterProps): React.JSX.Element {
   if (!CATEGORIES.includes(draft.category) && draft.category !== "") {
     categories.push({ value: draft.category, label: draft.category });
   }
+  const used = FILTER_FIELDS.filter((name) => filter[name] !== "").length;
   return (
-    <form
-      className="events-filter"
-      aria-label="Filter"
-      onSubmit={(event) => {
-        event.preventDefault();
-        onChange(draft);
-      }}
-    >
-      {field("app", "App", "any")}
-      {choice("category", "Category", categories)}
-      {field("type", "Type", "such as view")}
-      {field("device", "Device", "any")}
-      {field("path", "JSONPath", "such as $.screenView[?@.screenName=='Home']")}
-      {choice("from", "Beginning with", TAIL_STARTS)}
-      <div className="events-filter-buttons">
-        <Button type="submit" size="xs">
-          Filter
-        </Button>
-        {isFiltering(filter) && (
-          <Button
-            size="xs"
-            variant="default"
-            onClick={() => onChange({ ...FILTER_NONE, from: filter.from })}
-          >
-            Show all
+    <>
+      <Button
+        className="filter-fold"
+        size="compact-sm"
+        variant="default"
+        aria-expanded={unfolded}
+        onClick={() => setUnfolded(!unfolded)}
+      >
+        {used === 0 ? "Filter" : `Filter: ${used} in use`}
+      </Button>
+      <form
+        className="events-filter"
+        aria-label="Filter"
+        data-unfolded={unfolded}
+        onSubmit={(event) => {
+          event.preventDefault();
+          onChange(draft);
+        }}
+      >
+        {field("app", "App", "any, or several: a,b")}
+        {choice("category", "Category", categories)}
+        {field("type", "Type", "such as view")}
+        {field("device", "Device", "any, or several: a,b")}
+        {field("path", "JSONPath", "such as $[?@.screenName=='Home']")}
+        {choice("from", "Beginning with", TAIL_STARTS)}
+        <div className="events-filter-buttons">
+          <Button type="submit" size="xs">
+            Filter
           </Button>
-        )}
-      </div>
-    </form>
+          {isFiltering(filter) && (
+            <Button
+              size="xs"
+              variant="default"
+              onClick={() => onChange({ ...FILTER_NONE, from: filter.from })}
+            >
+              Show all
+            </Button>
+          )}
+        </div>
+      </form>
+    </>
   );
 }
 
