@@ -213,6 +213,12 @@ impl Access {
         Ok(())
     }
 
+    /// Returns what adds an entry to the audit log, for the transaction that makes the change.
+    #[must_use]
+    pub fn audit_statement(&self, actor: &Actor, entry: NewAuditEntry) -> Statement {
+        self.audited(actor, entry)
+    }
+
     /// Returns a page of the audit log. Administrators of one tenant see that tenant's entries.
     ///
     /// # Errors

@@ -7,16 +7,22 @@
 mod consumer;
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
+mod custom_schemas;
 mod dead_letter;
 #[expect(dead_code, reason = "its files stand on it")]
 mod deduplication;
 mod embedded;
 mod entry;
 mod filter;
+mod gateway;
 mod log;
 mod tail;
 
 pub use consumer::{Body, Consumer, ConsumerConfig, Delivery, FetchLimits, Settlement};
+pub use custom_schemas::{
+    CustomSchema, CustomSchemaError, CustomSchemas, SCHEMA_BYTES_MAX, SCHEMAS_PER_TENANT_MAX,
+    SchemaMode, SchemaTextError, Verdict,
+};
 pub use dead_letter::{
     DeadLetter, DeadLetterDepth, DeadLetterId, DeadLetterPage, DeadLetterQuery, DeadLetterState,
     DeadLetters, NewDeadLetter,
@@ -26,5 +32,9 @@ pub use embedded::{
 };
 pub use entry::{Batch, Entry, EventKey, Lane, NewEvent, Offset};
 pub use filter::{EventFilter, JsonPath, PATH_BYTES_MAX, PathError};
+pub use gateway::{
+    EventResult, GATEWAY, Gateway, GatewaySettings, GatewayStats, KindCount, Prepared, Refused,
+    Source,
+};
 pub use log::{Bounds, EventLog, LogError, LogStats, Outcome, Page, ReadLimits};
 pub use tail::{Tail, TailBatch, TailEvent, Tails};

@@ -11,8 +11,14 @@ pub(crate) struct Migration {
 }
 
 /// All steps, in order. The same text runs on both engines.
-pub(crate) const MIGRATIONS: [Migration; 1] =
-    [Migration { version: 1, name: "access", sql: include_str!("../migrations/0001_access.sql") }];
+pub(crate) const MIGRATIONS: [Migration; 2] = [
+    Migration { version: 1, name: "access", sql: include_str!("../migrations/0001_access.sql") },
+    Migration {
+        version: 2,
+        name: "event_schemas",
+        sql: include_str!("../migrations/0002_event_schemas.sql"),
+    },
+];
 
 /// What remembers the steps that were taken.
 pub(crate) const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations \
