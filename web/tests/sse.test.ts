@@ -46,6 +46,11 @@ describe("server-sent events", () => {
     const reader = new SseReader();
     const half = "x".repeat(SSE_MESSAGE_CHARS_MAX / 2);
     expect(reader.feed(`data: ${half}`)).toEqual([]);
+    expect(reader.pending).toBe(half.length + 6);
+    for (let parts = 0; parts < 3; parts += 1) {
+      reader.feed(half);
+      expect(reader.pending).toBeLessThanOrEqual(SSE_MESSAGE_CHARS_MAX);
+    }
     expect(reader.feed(`${half}${half}\ndata: more`)).toEqual([]);
     expect(reader.feed("\n\ndata: next\n\n").map((message) => message.data)).toEqual(["next"]);
     expect(reader.dropped).toBe(1);

@@ -167,6 +167,20 @@ test("a closed tail says nothing and asks nothing", async () => {
   expect(arrivals).toEqual([]);
 });
 
+test("a tail that is closed while it connects says nothing", async () => {
+  let close = (): void => undefined;
+  server([
+    () => {
+      close();
+      return new Response(new ReadableStream<Uint8Array>());
+    },
+  ]);
+  const { tail, states } = follow();
+  close = () => tail.close();
+  await settle(1_000);
+  expect(kinds(states)).toBe("connecting");
+});
+
 test.each(["", "not JSON", "null", "3", "{}", '{"offset":"5","event":{}}', '{"offset":5}'])(
   "%j is nothing that arrives",
   (data) => {

@@ -25,6 +25,11 @@ export class SseReader {
   private tooLong = false;
   private begun = false;
 
+  /** How many characters wait for the end of their message. */
+  get pending(): number {
+    return this.rest.length + this.chars;
+  }
+
   /** Returns the messages that a part completes, in their order. */
   feed(part: string): SseMessage[] {
     const messages: SseMessage[] = [];
@@ -38,7 +43,7 @@ export class SseReader {
       start = end.next;
     }
     this.rest = text.slice(start);
-    if (this.rest.length + this.chars > SSE_MESSAGE_CHARS_MAX) this.forget();
+    if (this.pending > SSE_MESSAGE_CHARS_MAX) this.forget();
     return messages;
   }
 
