@@ -57,6 +57,7 @@ function NavLink({ href, active, testId, icon, children }: NavLinkProps): React.
     <a
       href={href}
       className="nav-link"
+      title={children}
       data-testid={testId}
       aria-current={active ? "page" : undefined}
       onClick={followLink}
