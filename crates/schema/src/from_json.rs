@@ -420,3 +420,227 @@ impl<'de> DeserializeSeed<'de> for TextSeed<'_, '_> {
         deserializer.deserialize_str(TextVisitor { field_number, defaults: true, writer })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope_to_json;
+
+    /// Reads an event and returns how it is written, or what is wrong with it.
+    fn read(json: &[u8]) -> Result<String, String> {
+        let mut out = b"before".to_vec();
+        match envelope_from_json(json, &mut out) {
+            Ok(()) => Ok(envelope_to_json(&out[6..]).expect("what was just written")),
+            Err(error) => {
+                assert_eq!(out, b"before");
+                Err(error.to_string())
+            }
+        }
+    }
+
+    #[track_caller]
+    fn check(json: &str, expected: &str) {
+        assert_eq!(read(json.as_bytes()), Ok(expected.to_owned()), "{json}");
+    }
+
+    #[track_caller]
+    fn check_error(json: &str, expected: &str) {
+        let error = read(json.as_bytes()).expect_err(json);
+        assert_eq!(error, expected, "{json}");
+    }
+
+    #[test]
+    fn both_spellings_of_a_name_are_read() {
+        check(r#" { "appId" : "a", "device_id" : "d" } "#, r#"{"appId":"a","deviceId":"d"}"#);
+        check(
+            r#"{"custom_event":{"int_params":{"a":1},"eventName":"e"}}"#,
+            r#"{"customEvent":{"eventName":"e","intParams":{"a":"1"}}}"#,
+        );
+    }
+
+    #[test]
+    fn null_and_defaults_mean_absent() {
+        check(
+            r#"{"id":null,"appId":"","timestampMs":0,"deviceContext":null,"screenView":null}"#,
+            "{}",
+        );
+        check(r#"{"screenView":null,"screenExit":{}}"#, r#"{"screenExit":{}}"#);
+        check(r#"{"screenView":{"params":null}}"#, r#"{"screenView":{}}"#);
+        check(r#"{"userProfileUpdate":{"fieldsUpdated":[]}}"#, r#"{"userProfileUpdate":{}}"#);
+        check(
+            r#"{"deviceContext":{"platform":0,"networkType":"NETWORK_TYPE_UNSPECIFIED","isEmulator":false}}"#,
+            r#"{"deviceContext":{}}"#,
+        );
+    }
+
+    #[test]
+    fn integers_are_numbers_or_texts() {
+        for number in ["1000", "\"1000\"", "1e3", "1000.0", "\"1e3\"", "\"1\\u0030\\u00300\""] {
+            check(&format!(r#"{{"timestampMs":{number}}}"#), r#"{"timestampMs":"1000"}"#);
+            check(
+                &format!(r#"{{"addToCart":{{"quantity":{number}}}}}"#),
+                r#"{"addToCart":{"quantity":1000}}"#,
+            );
+        }
+        check(r#"{"timestampMs":9007199254740993}"#, r#"{"timestampMs":"9007199254740993"}"#);
+        for number in [
+            "1.5",
+            "\"\"",
+            "\" 1\"",
+            "\"a\"",
+            "true",
+            "{}",
+            "[1]",
+            "9223372036854775808",
+            "\"NaN\"",
+        ] {
+            let error =
+                read(format!(r#"{{"timestampMs":{number}}}"#).as_bytes()).expect_err(number);
+            let expected = format!("timestampMs: expected an integer of 64 bits, found {number} ");
+            assert!(error.replace("timestamp_ms", "timestampMs").starts_with(&expected), "{error}");
+        }
+        check_error(
+            r#"{"addToCart":{"quantity":2147483648}}"#,
+            "add_to_cart.quantity: expected an integer of 32 bits, found 2147483648 at line 1 column 36",
+        );
+    }
+
+    #[test]
+    fn floating_point_numbers_are_numbers_or_texts() {
+        check(
+            r#"{"buttonTap":{"coordinates":{"x":"-1.5e1","y":0.1}}}"#,
+            r#"{"buttonTap":{"coordinates":{"x":-15.0,"y":0.1}}}"#,
+        );
+        check(
+            r#"{"customEvent":{"floatParams":{"a":"NaN","b":"Infinity","c":"-Infinity","d":-0.0,"e":5e-324}}}"#,
+            r#"{"customEvent":{"floatParams":{"a":"NaN","b":"Infinity","c":"-Infinity","d":-0.0,"e":5e-324}}}"#,
+        );
+        check_error(
+            r#"{"customEvent":{"floatParams":{"a":1e400}}}"#,
+            "custom_event.float_params: expected a number of double precision, found 1e400 at line 1 column 41",
+        );
+        check_error(
+            r#"{"doubleTap":{"coordinates":{"y":1e39}}}"#,
+            "double_tap.coordinates.y: expected a number of single precision, found 1e39 at line 1 column 38",
+        );
+    }
+
+    #[test]
+    fn enums_are_names_or_numbers() {
+        for ios in ["\"PLATFORM_IOS\"", "1", "1.0", "\"PLATFORM_\\u0049OS\""] {
+            let json = format!(r#"{{"deviceContext":{{"platform":{ios}}}}}"#);
+            check(&json, r#"{"deviceContext":{"platform":"PLATFORM_IOS"}}"#);
+        }
+        check(r#"{"deviceContext":{"platform":-7}}"#, r#"{"deviceContext":{"platform":-7}}"#);
+        for (wrong, column) in [("\"IOS\"", 35), ("\"1\"", 33), ("true", 34)] {
+            check_error(
+                &format!(r#"{{"deviceContext":{{"platform":{wrong}}}}}"#),
+                &format!(
+                    "device_context.platform: expected a name or number of the enum, found {wrong} \
+                     at line 1 column {column}"
+                ),
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_defined_is_an_error() {
+        check_error(r#"{"app":"a"}"#, "unknown field 'app' at line 1 column 6");
+        check_error(r#"{"AppId":"a"}"#, "unknown field 'AppId' at line 1 column 8");
+        check_error(
+            r#"{"screenView":{"screenName":"a","x":1}}"#,
+            "screen_view: unknown field 'x' at line 1 column 35",
+        );
+        check_error(
+            r#"{"customEvent":{"params":{}}}"#,
+            "custom_event: unknown field 'params' at line 1 column 24",
+        );
+    }
+
+    #[test]
+    fn what_is_there_twice_is_an_error() {
+        check_error(
+            r#"{"appId":"a","app_id":"a"}"#,
+            "app_id: field occurs more than once at line 1 column 21",
+        );
+        check_error(
+            r#"{"screenView":{},"screenExit":{}}"#,
+            "'screen_view' and 'screen_exit' cannot both be set at line 1 column 33",
+        );
+        check_error(
+            r#"{"customEvent":{"intParams":{"a":1,"b":2,"a":1}}}"#,
+            "custom_event.int_params: the same key occurs more than once at line 1 column 47",
+        );
+    }
+
+    #[test]
+    fn values_of_another_type_are_errors() {
+        for (json, expected) in [
+            ("[]", "invalid type: sequence, expected an object at line 1 column 0"),
+            ("null", "invalid type: null, expected an object at line 1 column 4"),
+            (
+                r#"{"appId":1}"#,
+                "app_id: invalid type: integer `1`, expected a text at line 1 column 10",
+            ),
+            (
+                r#"{"screenView":[]}"#,
+                "screen_view: invalid type: sequence, expected an object at line 1 column 14",
+            ),
+            (
+                r#"{"screenView":{"params":{"a":null}}}"#,
+                "screen_view.params: invalid type: null, expected a text at line 1 column 33",
+            ),
+            (
+                r#"{"userProfileUpdate":{"fieldsUpdated":["a",null]}}"#,
+                "user_profile_update.fields_updated: invalid type: null, expected a text at line 1 column 47",
+            ),
+            (
+                r#"{"purchaseComplete":{"items":[null]}}"#,
+                "purchase_complete.items: invalid type: null, expected an object at line 1 column 34",
+            ),
+            (
+                r#"{"customEvent":{"intParams":{"a":null}}}"#,
+                "custom_event.int_params: expected an integer of 64 bits, found null at line 1 column 38",
+            ),
+            (
+                r#"{"appStart":{"isColdStart":"true"}}"#,
+                "app_start.is_cold_start: invalid type: string \"true\", expected a boolean at line 1 column 33",
+            ),
+        ] {
+            check_error(json, expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_an_error() {
+        for (json, expected) in [
+            ("", "EOF while parsing a value at line 1 column 0"),
+            (r#"{"appId":"a""#, "EOF while parsing an object at line 1 column 12"),
+            (r#"{"appId":"a",}"#, "trailing comma at line 1 column 14"),
+            (r#"{"appId":"a"} {}"#, "trailing characters at line 1 column 15"),
+            (r#"{"appId":"\ud800"}"#, "app_id: unexpected end of hex escape at line 1 column 17"),
+        ] {
+            check_error(json, expected);
+        }
+        let error = read(b"{\"appId\":\"\xff\"}").expect_err("not UTF-8");
+        assert_eq!(error, "invalid utf-8 sequence of 1 bytes from index 10");
+    }
+
+    #[test]
+    fn nesting_without_end_is_an_error() {
+        let deep = format!(r#"{{"timestampMs":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        assert!(read(deep.as_bytes()).is_err());
+        let deep = format!(r#"{{"screenView":{}"#, r#"{"params":"#.repeat(100_000));
+        assert!(read(deep.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn messages_of_every_length_have_the_right_length() {
+        for length in [0, 1, 60, 61, 62, 125, 126, 127, 128, 16_380, 16_384, 70_000] {
+            let text = "x".repeat(length);
+            let json =
+                format!(r#"{{"screenView":{{"screenName":"{text}y","params":{{"{text}":"z"}}}}}}"#);
+            check(&json, &json);
+        }
+    }
+}

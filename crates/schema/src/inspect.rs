@@ -475,6 +475,120 @@ mod tests {
     }
 
     #[test]
+    fn identifiers_of_applications_are_safe_in_subjects_and_keys() {
+        const CHARACTERS: &str = "value must consist of ASCII letters, digits, '_', '.' and '-', and \
+                                  must not begin with '.'";
+        let longest = "a".repeat(128);
+        for app_id in ["a", "com.example.App-1_2", "a..", "-", &longest] {
+            check(&format!(r#"{{"appId":"{app_id}","deviceId":"d","appStart":{{}}}}"#), &[]);
+        }
+        for app_id in [".", ".a", "a b", "a/b", "*", "a>", "ä", r"\u0000"] {
+            check(
+                &format!(r#"{{"appId":"{app_id}","deviceId":"d","appStart":{{}}}}"#),
+                &[("app_id", CHARACTERS)],
+            );
+        }
+        check(
+            &format!(r#"{{"appId":"{longest}a","deviceId":"d","appStart":{{}}}}"#),
+            &[("app_id", "value length must be at most 128 bytes")],
+        );
+        for device_id in [r"a\nb", r"\u0000", r"\u007f", r"\u0085"] {
+            check(
+                &format!(r#"{{"appId":"a","deviceId":"{device_id}","appStart":{{}}}}"#),
+                &[("device_id", "value must not contain control characters")],
+            );
+        }
+    }
+
+    #[test]
+    fn texts_have_the_length_of_their_kind() {
+        for (payload, field, most) in [
+            ("userLogin", "userId", 256),
+            ("userLogin", "method", 8_192),
+            ("buttonTap", "buttonId", 256),
+            ("appCrash", "stackTrace", 65_536),
+            ("appCrash", "crashMessage", 65_536),
+            ("appStart", "deeplinkUrl", 8_192),
+        ] {
+            for (length, is_valid) in [(most, true), (most + 1, false)] {
+                let text = "x".repeat(length);
+                let json =
+                    format!(r#"{{"appId":"a","deviceId":"d","{payload}":{{"{field}":"{text}"}}}}"#);
+                let found = inspect(&binary(&json), &Limits::default()).map(drop);
+                assert_eq!(found.is_ok(), is_valid, "{payload}.{field}: {length}");
+                if let Err(error) = found {
+                    let expected = format!("value length must be at most {most} bytes");
+                    assert!(error.to_string().ends_with(&expected), "{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn parts_of_maps_and_lists_are_bounded() {
+        let limits = Limits {
+            string_bytes_max: 3,
+            map_entries_max: 2,
+            list_items_max: 2,
+            ..Limits::default()
+        };
+        for (payload, expected) in [
+            (r#""customEvent":{"eventName":"e","stringParams":{"abc":"abc","b":"d"}}"#, None),
+            (
+                r#""customEvent":{"eventName":"e","stringParams":{"abcd":""}}"#,
+                Some("custom_event.string_params: value length must be at most 3 bytes"),
+            ),
+            (
+                r#""customEvent":{"eventName":"e","stringParams":{"a":"abcd"}}"#,
+                Some("custom_event.string_params: value length must be at most 3 bytes"),
+            ),
+            (
+                r#""customEvent":{"eventName":"e","intParams":{"a":1,"b":2,"c":3}}"#,
+                Some("custom_event.int_params: map must be at most 2 entries"),
+            ),
+            (r#""userProfileUpdate":{"fieldsUpdated":["abc","a"]}"#, None),
+            (
+                r#""userProfileUpdate":{"fieldsUpdated":["abcd","a"]}"#,
+                Some("user_profile_update.fields_updated: value length must be at most 3 bytes"),
+            ),
+            (
+                r#""userProfileUpdate":{"fieldsUpdated":["a","a","a"]}"#,
+                Some(
+                    "user_profile_update.fields_updated: value must contain no more than 2 item(s)",
+                ),
+            ),
+        ] {
+            let json = format!(r#"{{"appId":"a","deviceId":"d",{payload}}}"#);
+            let found = inspect(&binary(&json), &limits).map(drop);
+            let found = found.map_err(|error| error.to_string()).err();
+            assert_eq!(found.as_deref(), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_added_at_the_end_counts() {
+        let mut bytes = binary(r#"{"id":"i","appId":"a","deviceId":"d","appStart":{}}"#);
+        crate::set_string(&mut bytes, ID_FIELD, "0194");
+        crate::set_int64(&mut bytes, TIMESTAMP_MS_FIELD, i64::MAX);
+        crate::set_string(&mut bytes, IDEMPOTENCY_KEY_FIELD, "k");
+        let event = inspect(&bytes, &Limits::default()).expect("a valid event");
+        assert_eq!((event.id, event.timestamp_ms, event.idempotency_key), ("0194", i64::MAX, "k"));
+    }
+
+    #[test]
+    fn unknown_fields_count_in_any_order_in_the_fingerprint() {
+        let print = |unknown: &[&[u8]]| {
+            let mut bytes = binary(r#"{"appId":"a","deviceId":"d","appStart":{}}"#);
+            bytes.extend(unknown.concat());
+            inspect(&bytes, &Limits::default()).expect("a valid event").fingerprint
+        };
+        let (one, two): (&[u8], &[u8]) = (b"\x40\x01", b"\x48\x02");
+        assert_eq!(print(&[one, two]), print(&[two, one]));
+        assert_ne!(print(&[one]), print(&[]));
+        assert_ne!(print(&[one]), print(&[two]));
+    }
+
+    #[test]
     fn what_every_event_needs_is_named() {
         let limits = Limits::default();
         let no_payload = binary(r#"{"appId":"a","deviceId":"d","timestampMs":1}"#);

@@ -10,8 +10,9 @@ use crate::wire::{RawField, Reader, TWICE, Value, WRONG_TYPE};
 
 /// What a message says of each field.
 ///
-/// Nothing is copied and only one level is read. A later value replaces an earlier one, as protobuf demands. Two
-/// messages for one field would have to be merged: no encoder writes that, so it is an error.
+/// Nothing is copied and only one level is read. A later value replaces an earlier one, as protobuf demands; the earlier
+/// one is read all the same, for whoever reads the bytes after us must be able to. Two messages for one field would
+/// have to be merged: no encoder writes that, so it is an error.
 #[derive(Debug)]
 pub(crate) struct Fields<'a> {
     message: &'static Message,
@@ -73,7 +74,12 @@ impl<'a> Fields<'a> {
             (Shape::Single, Held::One(_)) if matches!(field.kind, Kind::Message(_)) => {
                 return Err(raw.malformed(TWICE));
             }
-            (Shape::Single, _) => Held::One(raw.value(&field.kind)?),
+            (Shape::Single, earlier) => {
+                if let Held::One(earlier) = earlier {
+                    check_value(&field.kind, earlier)?;
+                }
+                Held::One(raw.value(&field.kind)?)
+            }
             // Elements of a list are texts or messages; an entry of a map is a message.
             _ if raw.message().is_none() => return Err(raw.malformed(WRONG_TYPE)),
             (_, Held::Many(count)) => Held::Many(count + 1),
@@ -87,7 +93,6 @@ impl<'a> Fields<'a> {
         match self.oneof.replace((field, message)) {
             None => Ok(()),
             Some((other, _)) if other.number == field.number => Err(raw.malformed(TWICE)),
-            // The other one does not count any more, but whoever reads the bytes later must be able to.
             Some((other, message)) => check_value(&other.kind, Value::Bytes(message)),
         }
     }
@@ -175,7 +180,11 @@ impl<'a> Entry<'a> {
                     Some(key) => entry.key = key.text()?,
                     None => return Err(raw.malformed(WRONG_TYPE)),
                 },
-                2 => entry.value = Some(raw.value(kind)?),
+                2 => {
+                    if let Some(earlier) = entry.value.replace(raw.value(kind)?) {
+                        check_value(kind, earlier)?;
+                    }
+                }
                 _ => {}
             }
         }
@@ -198,12 +207,104 @@ pub(crate) fn entries<'a>(
         entries.push(Entry::read(&field.kind, reader)?);
     }
     entries.sort_by_key(|entry| entry.key);
+    let mut replaced = Ok(());
     entries.dedup_by(|later, earlier| {
         let same = later.key == earlier.key;
-        if same {
-            *earlier = *later;
+        if same && let Some(value) = std::mem::replace(earlier, *later).value {
+            replaced = replaced.and(check_value(&field.kind, value));
         }
         same
     });
+    replaced?;
     Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Invalid, Limits, Malformed, envelope_to_json, inspect};
+
+    /// Reads an event and compares how JSON writes it, or what is wrong with it.
+    #[track_caller]
+    fn check(envelope: &[u8], expected: Result<&str, (usize, &'static str)>) {
+        let expected = expected.map_err(|(offset, reason)| Malformed { offset, reason });
+        let json = envelope_to_json(envelope);
+        assert_eq!(json.as_deref(), expected.as_ref().copied());
+        let inspected = match inspect(envelope, &Limits::default()) {
+            Err(Invalid::Malformed(malformed)) => Some(malformed),
+            _ => None,
+        };
+        assert_eq!(inspected, expected.err());
+    }
+
+    #[test]
+    fn the_last_value_counts() {
+        check(b"\x12\x01a\x20\x01\x12\x01b\x20\x02", Ok(r#"{"appId":"b","timestampMs":"2"}"#));
+        check(b"\x12\x01a\x12\x00", Ok("{}"));
+        // AppStart, then AppBackground, then AppStart again.
+        check(b"\x82\x19\x02\x08\x01\x8a\x19\x00", Ok(r#"{"appBackground":{}}"#));
+        check(
+            b"\x82\x19\x00\x8a\x19\x00\x82\x19\x02\x08\x01",
+            Ok(r#"{"appStart":{"isColdStart":true}}"#),
+        );
+        // An entry of a map without a value, twice the same key, and an entry with nothing.
+        check(
+            b"\xa2\x06\x13\x22\x03\x0a\x01a\x22\x06\x0a\x01a\x12\x01x\x22\x02\x12\x00\x22\x00",
+            Ok(r#"{"screenView":{"params":{"":"","a":"x"}}}"#),
+        );
+    }
+
+    #[test]
+    fn unknown_fields_are_skipped() {
+        check(
+            b"\x40\x05\xfa\x7f\x01x\x12\x01a\xf9\x7f12345678\xfd\x7f1234",
+            Ok(r#"{"appId":"a"}"#),
+        );
+    }
+
+    #[test]
+    fn what_is_malformed_says_where() {
+        check(b"\x12\x01a\x10\x01", Err((3, "field of the wrong type")));
+        check(b"\x21\x01\x01\x01\x01\x01\x01\x01\x01", Err((0, "field of the wrong type")));
+        check(b"\x12\x02a", Err((1, "length beyond the end of the message")));
+        check(
+            b"\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01a",
+            Err((1, "length beyond the end of the message")),
+        );
+        check(b"\x20", Err((1, "number cut off")));
+        check(b"\x20\x80\x80\x80\x80\x80\x80\x80\x80\x80\x02", Err((1, "number too long")));
+        check(b"\x12\x01\xff", Err((2, "text is not UTF-8")));
+        check(b"\x0b\x0c", Err((0, "groups are not supported")));
+        check(b"\x0f", Err((0, "unknown type of field")));
+        check(b"\x02\x00", Err((0, "field number 0")));
+        check(b"\xf9\x7f1234567", Err((2, "number cut off")));
+        // A screen view whose map has a number for an entry, then one whose entry has a number for a key.
+        check(b"\xa2\x06\x02\x20\x01", Err((3, "field of the wrong type")));
+        check(b"\xa2\x06\x04\x22\x02\x08\x01", Err((5, "field of the wrong type")));
+    }
+
+    #[test]
+    fn a_message_that_is_there_twice_is_refused() {
+        check(b"\x32\x00\x32\x00", Err((2, "message occurs more than once")));
+        check(b"\x82\x19\x00\x82\x19\x00", Err((3, "message occurs more than once")));
+    }
+
+    #[test]
+    fn what_does_not_count_must_be_readable_too() {
+        check(b"\x12\x01\xff\x12\x01a", Err((2, "text is not UTF-8")));
+        check(
+            b"\xa2\x06\x0b\x22\x09\x0a\x01a\x12\x01\xff\x12\x01x",
+            Err((10, "text is not UTF-8")),
+        );
+        check(
+            b"\xa2\x06\x10\x22\x06\x0a\x01a\x12\x01\xff\x22\x06\x0a\x01a\x12\x01x",
+            Err((10, "text is not UTF-8")),
+        );
+        check(b"\xa2\x06\x03\x0a\x01\xff\x82\x19\x00", Err((5, "text is not UTF-8")));
+        check(
+            b"\xa2\x06\x03\x0a\x02a\x82\x19\x00",
+            Err((4, "length beyond the end of the message")),
+        );
+        check(b"\xa2\x06\x05\x22\x03\x12\x01\xff\x82\x19\x00", Err((7, "text is not UTF-8")));
+        check(b"\x8a\x13\x05\x3a\x03\x0a\x01\xff\x82\x19\x00", Err((7, "text is not UTF-8")));
+    }
 }
