@@ -39,12 +39,13 @@ pub trait Engine: Send + fmt::Debug {
 }
 
 /// Makes a test of each check of the event log: `events::event_log_contract!(engine)`, where `engine` is an
-/// asynchronous function that returns an [`Engine`] with an empty log.
+/// asynchronous function that returns an [`Engine`] with an empty log. `optional engine` is one that returns `None` where
+/// what the engine stands on is not installed.
 #[macro_export]
 macro_rules! event_log_contract {
-    ($engine:path) => {
+    ($($engine:tt)+) => {
         $crate::contract_tests!(
-            $engine,
+            [$($engine)+],
             an_empty_log_holds_nothing,
             what_is_stored_is_read_in_the_order_of_acceptance,
             reading_goes_page_by_page_within_its_limits,
@@ -65,9 +66,9 @@ macro_rules! event_log_contract {
 /// Makes a test of each check of consumers, as [`event_log_contract`](crate::event_log_contract) does of the log.
 #[macro_export]
 macro_rules! consumer_contract {
-    ($engine:path) => {
+    ($($engine:tt)+) => {
         $crate::contract_tests!(
-            $engine,
+            [$($engine)+],
             a_new_consumer_begins_with_the_oldest_entry_and_goes_on_in_order,
             entries_are_delivered_as_they_arrive,
             what_was_not_settled_is_delivered_again_after_a_restart_in_order,
@@ -88,7 +89,17 @@ macro_rules! consumer_contract {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! contract_tests {
-    ($engine:path, $($check:ident),+ $(,)?) => {
+    ([optional $engine:path], $($check:ident),+ $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $check() {
+                if let Some(mut engine) = $engine().await {
+                    $crate::contract::$check(&mut engine).await;
+                }
+            }
+        )+
+    };
+    ([$engine:path], $($check:ident),+ $(,)?) => {
         $(
             #[tokio::test]
             async fn $check() {

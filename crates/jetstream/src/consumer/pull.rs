@@ -1,0 +1,137 @@
+//! One request for messages, and what comes of it.
+
+use std::time::Duration;
+
+use async_nats::jetstream;
+use async_nats::{StatusCode, Subject, Subscriber};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use model::Timestamp;
+use serde_json::json;
+
+use crate::connection::{ApiError, Connection};
+use crate::message::Stored;
+
+/// How much longer than it was told the server may take to end a request.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A request for messages: as many as there are, or the first ones that come.
+pub(crate) struct Pull {
+    subscriber: Subscriber,
+    left: usize,
+    epoch: u64,
+    deadline: Duration,
+    /// When somebody last looked at what came, by the monotonic clock.
+    pub(crate) polled_at: Duration,
+}
+
+/// A message with where to say what became of it.
+pub(crate) struct Arrival {
+    pub(crate) message: Stored,
+    pub(crate) reply: Subject,
+    /// How often it was delivered, this time included.
+    pub(crate) attempt: u32,
+    /// When it came, by the monotonic clock.
+    pub(crate) at: Duration,
+}
+
+/// What comes next.
+pub(crate) enum Pulled {
+    Message(Arrival),
+    /// There is no more, or the time is over.
+    End,
+    /// As much as may be is delivered and not settled.
+    Busy,
+    Failed(String),
+}
+
+impl Pull {
+    /// Asks for up to `count` messages, and to wait for the first one.
+    pub(crate) async fn begin(
+        connection: &Connection,
+        stream: &str,
+        consumer: &str,
+        count: usize,
+        wait: Duration,
+    ) -> Result<Self, ApiError> {
+        let client = connection.client();
+        let epoch = connection.state().epoch;
+        let inbox = client.new_inbox();
+        let failed = |error: &dyn std::error::Error| ApiError::NoAnswer(error.to_string());
+        let subscriber = client.subscribe(inbox.clone()).await.map_err(|error| failed(&error))?;
+        let mut request = json!({ "batch": count, "no_wait": true });
+        if !wait.is_zero() {
+            let nanos = i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX);
+            request["expires"] = json!(nanos);
+        }
+        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}");
+        let payload = Bytes::from(request.to_string());
+        client.publish_with_reply(subject, inbox, payload).await.map_err(|error| failed(&error))?;
+        let deadline = connection.deadline(wait.saturating_add(GRACE));
+        let polled_at = connection.clock.monotonic();
+        Ok(Self { subscriber, left: count, epoch, deadline, polled_at })
+    }
+
+    /// Returns what comes next. Cancellation safe.
+    pub(crate) async fn next(&mut self, connection: &Connection) -> Pulled {
+        loop {
+            if self.left == 0 {
+                return Pulled::End;
+            }
+            let message = tokio::select! {
+                biased;
+                message = self.subscriber.next() => message,
+                () = connection.lost(self.epoch) => {
+                    return Pulled::Failed("the connection to NATS was lost".to_owned());
+                }
+                () = connection.clock.sleep_until(self.deadline) => {
+                    return Pulled::Failed("NATS does not answer".to_owned());
+                }
+            };
+            self.polled_at = connection.clock.monotonic();
+            let Some(message) = message else {
+                return Pulled::Failed("the connection to NATS is closed".to_owned());
+            };
+            match message.status {
+                None => {
+                    self.left -= 1;
+                    match arrival(message, connection) {
+                        Ok(arrival) => return Pulled::Message(arrival),
+                        Err(reason) => return Pulled::Failed(reason),
+                    }
+                }
+                Some(StatusCode::IDLE_HEARTBEAT) => {}
+                Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => return Pulled::End,
+                Some(status) => {
+                    let reason = message.description.map(|text| text.to_string());
+                    let reason = reason.unwrap_or_else(|| status.to_string());
+                    if reason.contains("MaxAckPending") {
+                        return Pulled::Busy;
+                    }
+                    return Pulled::Failed(format!("NATS delivers nothing: {reason}"));
+                }
+            }
+        }
+    }
+}
+
+fn arrival(message: async_nats::Message, connection: &Connection) -> Result<Arrival, String> {
+    let context = jetstream::new(connection.client().clone());
+    let message = jetstream::Message { message, context };
+    let info = message.info().map_err(|error| error.to_string())?;
+    let sequence = info.stream_sequence;
+    let attempt = u32::try_from(info.delivered).unwrap_or(u32::MAX);
+    let nanos = info.published.unix_timestamp_nanos();
+    let published_at =
+        Timestamp::from_millis(i64::try_from(nanos.div_euclid(1_000_000)).unwrap_or(i64::MAX));
+    let message = message.message;
+    let reply = message.reply.ok_or("a message without address for its acknowledgement")?;
+    let stored = Stored {
+        sequence,
+        subject: message.subject.to_string(),
+        headers: message.headers.unwrap_or_default(),
+        payload: message.payload,
+        at: published_at,
+    };
+    Ok(Arrival { message: stored, reply, attempt, at: connection.clock.monotonic() })
+}

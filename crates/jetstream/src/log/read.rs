@@ -1,0 +1,172 @@
+//! Reading the stream without a consumer: message by message, many at once.
+
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{DirectGetErrorKind, RawMessageErrorKind};
+use events::{LogError, Offset, Page, ReadLimits};
+use futures_util::{StreamExt as _, stream};
+use model::Timestamp;
+
+use super::Shared;
+use crate::connection::RETRY_AFTER;
+use crate::message::{EVENTS_FILTER, EVENTS_PREFIX, Stored};
+
+/// How many messages are asked for at once.
+const READ_AHEAD: usize = 256;
+
+impl Shared {
+    pub(super) async fn read(&self, from: Offset, limits: ReadLimits) -> Result<Page, LogError> {
+        self.ready().await?;
+        let mut end = self.end.borrow().0;
+        let first = self.known.lock().stream.first;
+        if from.0 < first || from.0 >= end {
+            // Retention or another gateway may have moved them.
+            end = self.bounds().await?.end.0;
+        }
+        let mut reading = Reading {
+            page: Page { next: Offset(from.0.max(1)), ..Page::default() },
+            limits,
+            bytes: 0,
+        };
+        while reading.page.next.0 < end && !reading.is_full() {
+            self.read_on(&mut reading, end).await?;
+        }
+        Ok(reading.page)
+    }
+
+    /// Reads on until the page is full, the end is reached, or there is a gap; behind a gap, it goes on the next time.
+    async fn read_on(&self, reading: &mut Reading, end: u64) -> Result<(), LogError> {
+        let stream = self.connection.stream(&self.settings.stream.name).await?;
+        let start = reading.page.next.0;
+        let count = (reading.limits.entries_max - reading.page.entries.len()) as u64;
+        let sequences = start..end.min(start.saturating_add(count));
+        let mut messages = stream::iter(sequences)
+            .map(|sequence| {
+                let stream = &stream;
+                async move { (sequence, stream.direct_get(sequence).await) }
+            })
+            .buffered(READ_AHEAD);
+        while let Some((sequence, found)) = messages.next().await {
+            let message = match found {
+                Ok(message) => stored(message),
+                Err(error) if error.kind() == DirectGetErrorKind::NotFound => {
+                    drop(messages);
+                    // A server that lags behind has not got it yet: only the leader knows of gaps.
+                    let next = self.next_event(sequence).await?;
+                    let Some(next) = next.filter(|next| next.sequence < end) else {
+                        reading.page.next = Offset(end);
+                        return Ok(());
+                    };
+                    reading.page.next = Offset(next.sequence);
+                    reading.add(&next);
+                    return Ok(());
+                }
+                Err(error) => return Err(unavailable(&error)),
+            };
+            if !reading.add(&message) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the message at a position, as the leader knows it.
+    pub(super) async fn get(&self, sequence: u64) -> Result<Option<Stored>, LogError> {
+        self.ready().await?;
+        let stream = self.connection.stream(&self.settings.stream.name).await?;
+        let found = stream.get_raw_message(sequence).await;
+        match found {
+            Ok(message) => Ok(Some(stored(message))),
+            Err(error) if is_missing(&error.kind()) => Ok(None),
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    /// Returns the first event at a position or behind it, as the leader knows it.
+    async fn next_event(&self, sequence: u64) -> Result<Option<Stored>, LogError> {
+        let stream = self.connection.stream(&self.settings.stream.name).await?;
+        match stream.get_first_raw_message_by_subject(EVENTS_FILTER, sequence).await {
+            Ok(message) => Ok(Some(stored(message))),
+            Err(error) if is_missing(&error.kind()) => Ok(None),
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    /// Returns where the first event is whose time is `time` or later, by bisection: exact where times ascend, and as far
+    /// off as the clocks of several gateways where they do not.
+    pub(super) async fn offset_at(
+        &self,
+        time: Timestamp,
+        time_of: fn(&Stored) -> Timestamp,
+    ) -> Result<Offset, LogError> {
+        let bounds = self.bounds().await?;
+        let (mut low, mut high) = (bounds.first.0, bounds.end.0);
+        // All before `low` are earlier; what is at `high` is not, or is the end.
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.next_event(middle).await?.filter(|event| event.sequence < high) {
+                Some(event) if time_of(&event) < time => low = event.sequence + 1,
+                _ => high = middle,
+            }
+        }
+        // Messages that are no events, and gaps, are not where anything begins.
+        match self.next_event(high).await? {
+            Some(event) => Ok(Offset(event.sequence)),
+            None => Ok(bounds.end),
+        }
+    }
+}
+
+/// A page that is being filled.
+struct Reading {
+    page: Page,
+    limits: ReadLimits,
+    bytes: usize,
+}
+
+impl Reading {
+    fn is_full(&self) -> bool {
+        self.page.entries.len() >= self.limits.entries_max || self.bytes >= self.limits.bytes_max
+    }
+
+    /// Adds a message if there is room; returns whether there is for more.
+    fn add(&mut self, message: &Stored) -> bool {
+        if self.is_full() {
+            return false;
+        }
+        self.page.next = Offset(message.sequence).next();
+        if !message.subject.starts_with(EVENTS_PREFIX) {
+            return true;
+        }
+        match message.entry() {
+            Ok(entry) => {
+                self.bytes = self.bytes.saturating_add(entry.envelope.len());
+                self.page.entries.push(entry);
+            }
+            Err(_) => self.page.skipped = self.page.skipped.saturating_add(1),
+        }
+        !self.is_full()
+    }
+}
+
+pub(crate) fn stored(message: StreamMessage) -> Stored {
+    let nanos = message.time.unix_timestamp_nanos();
+    let millis = i64::try_from(nanos.div_euclid(1_000_000)).unwrap_or(i64::MAX);
+    Stored {
+        sequence: message.sequence,
+        subject: message.subject.to_string(),
+        headers: message.headers,
+        payload: message.payload,
+        at: Timestamp::from_millis(millis),
+    }
+}
+
+pub(crate) fn is_missing(kind: &RawMessageErrorKind) -> bool {
+    *kind == RawMessageErrorKind::NoMessageFound
+}
+
+pub(crate) fn unavailable(error: &dyn std::error::Error) -> LogError {
+    LogError::Unavailable {
+        reason: format!("cannot read the stream: {error}"),
+        retry_after: RETRY_AFTER,
+    }
+}

@@ -1,0 +1,57 @@
+//! The contract of all engines.
+
+use std::fmt;
+
+use events::contract::Engine;
+use events::{EventLog, consumer_contract, event_log_contract};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use platform::Clock;
+
+use super::*;
+use crate::testing::NatsServer;
+
+/// A log on a server of its own.
+struct JetStreamEngine {
+    server: NatsServer,
+    stream: JetStream,
+}
+
+impl fmt::Debug for JetStreamEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.stream.fmt(f)
+    }
+}
+
+impl Engine for JetStreamEngine {
+    fn log(&self) -> Arc<dyn EventLog> {
+        self.stream.log.clone()
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        SystemClock::new()
+    }
+
+    fn restart(&mut self) -> BoxFuture<'_, ()> {
+        async {
+            self.stream.log.close(PATIENCE).await;
+            self.server.stop();
+            self.server.restart();
+            self.stream = open(settings(&self.server.url())).await;
+        }
+        .boxed()
+    }
+
+    fn advance(&self, step: Duration) -> BoxFuture<'_, ()> {
+        tokio::time::sleep(step).boxed()
+    }
+}
+
+async fn engine() -> Option<JetStreamEngine> {
+    let server = NatsServer::start()?;
+    let stream = open(settings(&server.url())).await;
+    Some(JetStreamEngine { server, stream })
+}
+
+event_log_contract!(optional engine);
+consumer_contract!(optional engine);
