@@ -5,7 +5,10 @@
 //! test of each check.
 
 mod consumers;
+mod dead_letters;
 mod event_log;
+#[cfg(test)]
+mod model_dead_letters;
 #[cfg(test)]
 mod model_log;
 
@@ -19,9 +22,13 @@ use model::{TenantId, Timestamp};
 use platform::Clock;
 
 pub use consumers::*;
+pub use dead_letters::*;
 pub use event_log::*;
 
-use crate::{Batch, Entry, EventKey, EventLog, Lane, NewEvent, Offset, Outcome, Page, ReadLimits};
+use crate::{
+    Batch, DeadLetters, Entry, EventKey, EventLog, Lane, NewEvent, Offset, Outcome, Page,
+    ReadLimits,
+};
 
 /// A log that can be stopped and started, and its time.
 pub trait Engine: Send + fmt::Debug {
@@ -36,6 +43,12 @@ pub trait Engine: Send + fmt::Debug {
 
     /// Lets time pass, and everybody who waits for it go on.
     fn advance(&self, step: Duration) -> BoxFuture<'_, ()>;
+}
+
+/// A log with dead letters, which [`Engine::restart`] ends and opens too.
+pub trait DeadLetterEngine: Engine {
+    /// Returns the dead letters that are open at present.
+    fn dead_letters(&self) -> Arc<dyn DeadLetters>;
 }
 
 /// Makes a test of each check of the event log: `events::event_log_contract!(engine)`, where `engine` is an
@@ -81,6 +94,27 @@ macro_rules! consumer_contract {
             consumers_have_positions_of_their_own,
             a_fetch_that_is_given_up_loses_nothing,
             lag_is_what_was_not_settled,
+        );
+    };
+}
+
+/// Makes a test of each check of dead letters, as [`event_log_contract`](crate::event_log_contract) does of the log.
+/// The engine is a [`DeadLetterEngine`].
+#[macro_export]
+macro_rules! dead_letter_contract {
+    ($engine:path) => {
+        $crate::contract_tests!(
+            $engine,
+            a_dead_letter_is_kept_whole,
+            dead_letters_are_listed_page_by_page,
+            dead_letters_are_listed_by_consumer,
+            dead_letters_of_others_are_out_of_reach,
+            a_discarded_dead_letter_is_gone,
+            a_replayed_dead_letter_goes_to_its_consumer,
+            a_dead_letter_that_is_given_back_waits_again,
+            depths_follow_what_is_kept,
+            dead_letters_survive_a_restart,
+            simultaneous_dead_letters_are_all_kept,
         );
     };
 }

@@ -7,6 +7,7 @@ mod config;
 pub(crate) mod consumers;
 mod core;
 mod cursor;
+mod dead_letters;
 mod reading;
 mod record;
 mod retention;
@@ -35,6 +36,10 @@ use crate::{
 };
 
 pub use config::EmbeddedConfig;
+pub use dead_letters::{
+    DeadLettersConfig, DeadLettersMaintenance, DeadLettersOpening, DeadLettersStats,
+    EmbeddedDeadLetters,
+};
 pub use upkeep::LogMaintenance;
 pub use verify::{LogVerifyReport, verify};
 

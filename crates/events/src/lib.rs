@@ -28,7 +28,9 @@ pub use dead_letter::{
     DeadLetters, NewDeadLetter,
 };
 pub use embedded::{
-    EmbeddedConfig, EmbeddedLog, LogMaintenance, LogOpening, LogVerifyReport, OpenError, verify,
+    DeadLettersConfig, DeadLettersMaintenance, DeadLettersOpening, DeadLettersStats,
+    EmbeddedConfig, EmbeddedDeadLetters, EmbeddedLog, LogMaintenance, LogOpening, LogVerifyReport,
+    OpenError, verify,
 };
 pub use entry::{Batch, Entry, EventKey, Lane, NewEvent, Offset};
 pub use filter::{EventFilter, JsonPath, PATH_BYTES_MAX, PathError};

@@ -349,10 +349,14 @@ crate::consumer_contract!(sound);
 macro_rules! passes {
     ($check:ident, $fault:ident) => {{
         let mut engine = ModelEngine::new(Fault::$fault);
-        let check = crate::contract::$check(&mut engine);
-        let limited = tokio::time::timeout(Duration::from_millis(100), check);
-        matches!(AssertUnwindSafe(limited).catch_unwind().await, Ok(Ok(())))
+        passes(crate::contract::$check(&mut engine)).await
     }};
+}
+
+/// Whether a check returns, and in time.
+pub(super) async fn passes(check: impl Future<Output = ()>) -> bool {
+    let limited = tokio::time::timeout(Duration::from_millis(100), check);
+    matches!(AssertUnwindSafe(limited).catch_unwind().await, Ok(Ok(())))
 }
 
 #[tokio::test]

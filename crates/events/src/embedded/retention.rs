@@ -196,7 +196,7 @@ pub(crate) fn before(now: Timestamp, time: Duration) -> Timestamp {
 /// Jumps back are believed at once, because they only make events younger. What the clock says at the start is
 /// believed too.
 #[derive(Debug)]
-struct DoubtfulClock {
+pub(crate) struct DoubtfulClock {
     /// The wall clock less the monotonic one, in milliseconds, as it is believed.
     offset_ms: i64,
     /// Since when, on the monotonic clock, it has been further ahead.
@@ -204,11 +204,11 @@ struct DoubtfulClock {
 }
 
 impl DoubtfulClock {
-    fn new(clock: &dyn Clock) -> Self {
+    pub(crate) fn new(clock: &dyn Clock) -> Self {
         Self { offset_ms: offset_ms(clock), ahead_since: None }
     }
 
-    fn now(&mut self, clock: &dyn Clock) -> Timestamp {
+    pub(crate) fn now(&mut self, clock: &dyn Clock) -> Timestamp {
         let (offset_ms, monotonic) = (offset_ms(clock), clock.monotonic());
         if offset_ms <= self.offset_ms.saturating_add(millis(CLOCK_SLACK)) {
             (self.offset_ms, self.ahead_since) = (offset_ms, None);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use journal::JournalError;
+use journal::{Journal, JournalError};
 
 use crate::LogError;
 use crate::embedded::core::{Core, unavailable};
@@ -61,30 +61,34 @@ impl Backoff {
 impl Core {
     /// See [`EmbeddedLog::maintain`](crate::EmbeddedLog::maintain).
     pub(crate) fn maintain(&self) -> Result<LogMaintenance, LogError> {
-        let resumed = self.resume()?;
+        let resumed = resume(&self.journal, &mut self.backoff.lock(), self.clock.monotonic())
+            .map_err(unavailable)?;
         let segments_removed = self.expire()?;
         Ok(LogMaintenance { segments_removed, resumed })
     }
+}
 
-    /// Lets the journal go on after a failure; returns whether it had failed and takes records now.
-    fn resume(&self) -> Result<bool, LogError> {
-        if self.journal.poisoned().is_none() {
-            return Ok(false);
-        }
-        let failed = match self.journal.resume() {
-            Ok(()) => return Ok(true),
-            Err(error @ JournalError::Poisoned { .. }) => error,
-            Err(error) => return Err(unavailable(error)),
-        };
-        let mut backoff = self.backoff.lock();
-        let (now, committed) = (self.clock.monotonic(), self.journal.stats().committed_bytes);
-        if !backoff.is_due(now, committed) {
-            return Err(unavailable(failed));
-        }
-        let restored = self.journal.restore();
-        backoff.tried(now, committed, restored.is_ok());
-        restored.map(|()| true).map_err(unavailable)
+/// Lets a journal go on after a failure; returns whether it had failed and takes records now.
+pub(crate) fn resume(
+    journal: &Journal,
+    backoff: &mut Backoff,
+    now: Duration,
+) -> Result<bool, JournalError> {
+    if journal.poisoned().is_none() {
+        return Ok(false);
     }
+    let failed = match journal.resume() {
+        Ok(()) => return Ok(true),
+        Err(error @ JournalError::Poisoned { .. }) => error,
+        Err(error) => return Err(error),
+    };
+    let committed = journal.stats().committed_bytes;
+    if !backoff.is_due(now, committed) {
+        return Err(failed);
+    }
+    let restored = journal.restore();
+    backoff.tried(now, committed, restored.is_ok());
+    restored.map(|()| true)
 }
 
 #[cfg(test)]

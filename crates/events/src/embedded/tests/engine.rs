@@ -9,8 +9,10 @@ use futures_util::future::BoxFuture;
 use model::Timestamp;
 use platform::{Clock, SimClock, SimFs, Threads};
 
-use crate::contract::Engine;
-use crate::{EmbeddedConfig, EmbeddedLog, EventLog};
+use crate::contract::{DeadLetterEngine, Engine};
+use crate::{
+    DeadLetters, DeadLettersConfig, EmbeddedConfig, EmbeddedDeadLetters, EmbeddedLog, EventLog,
+};
 
 pub(super) const DIR: &str = "/data/events";
 
@@ -21,6 +23,7 @@ pub(super) struct EmbeddedEngine {
     pub(super) clock: Arc<SimClock>,
     config: EmbeddedConfig,
     pub(super) log: Arc<EmbeddedLog>,
+    dead_letters: Arc<EmbeddedDeadLetters>,
     threads: Threads,
 }
 
@@ -43,8 +46,9 @@ impl EmbeddedEngine {
     pub(super) fn new(config: EmbeddedConfig) -> Self {
         let (fs, clock) = (SimFs::new(), clock());
         let log = Arc::new(open(&fs, &clock, &config));
+        let dead_letters = open_dead_letters(&fs, &clock);
         let threads = commit(&log);
-        Self { fs, clock, config, log, threads }
+        Self { fs, clock, config, log, dead_letters, threads }
     }
 
     /// Ends the log as a program does that is told to.
@@ -74,6 +78,7 @@ impl Engine for EmbeddedEngine {
             self.stop();
             self.fs.restart(&platform::SimCrash::Kill);
             self.log = Arc::new(open(&self.fs, &self.clock, &self.config));
+            self.dead_letters = open_dead_letters(&self.fs, &self.clock);
             self.threads = commit(&self.log);
         }
         .boxed()
@@ -86,6 +91,19 @@ impl Engine for EmbeddedEngine {
         }
         .boxed()
     }
+}
+
+impl DeadLetterEngine for EmbeddedEngine {
+    fn dead_letters(&self) -> Arc<dyn DeadLetters> {
+        self.dead_letters.clone()
+    }
+}
+
+fn open_dead_letters(fs: &Arc<SimFs>, clock: &Arc<SimClock>) -> Arc<EmbeddedDeadLetters> {
+    let clock: Arc<dyn Clock> = Arc::new(Arc::clone(clock));
+    let dir = Path::new(DIR).join("dead-letters");
+    let opened = EmbeddedDeadLetters::open(fs.clone(), &dir, clock, DeadLettersConfig::default());
+    Arc::new(opened.expect("open").0)
 }
 
 fn commit(log: &Arc<EmbeddedLog>) -> Threads {
