@@ -117,6 +117,13 @@ impl Catalog {
         Some(oldest)
     }
 
+    /// Forgets the newest segment, which holds no record.
+    pub(crate) fn take_newest(&self) {
+        let mut shared = self.shared.lock();
+        let bytes = shared.segments.pop_back().map_or(0, |segment| segment.bytes);
+        shared.bytes = shared.bytes.saturating_sub(bytes);
+    }
+
     /// Puts a segment back whose file could not be removed.
     pub(crate) fn put_back(&self, segment: Segment) {
         let mut shared = self.shared.lock();

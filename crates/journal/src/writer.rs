@@ -48,6 +48,8 @@ struct ClosedSegment {
 #[derive(Debug)]
 struct Active {
     first: Sequence,
+    /// What its header says of the segments before it.
+    preceding: Sequence,
     file: Box<dyn File>,
     bytes: u64,
 }
@@ -70,6 +72,7 @@ impl Writer {
             None => None,
             Some(segment) => Some(Active {
                 first: segment.file.first,
+                preceding: segment.preceding,
                 file: fs.open_append(&segment.file.path)?,
                 bytes: segment.valid_bytes,
             }),
@@ -97,7 +100,7 @@ impl Writer {
 
     /// Returns the first sequence of the segment being written, if it holds no record yet.
     pub(crate) fn empty_segment(&self) -> Option<Sequence> {
-        self.active.as_ref().filter(|a| a.bytes == HEADER_BYTES as u64).map(|a| a.first)
+        self.active.as_ref().filter(|active| active.is_empty()).map(|active| active.first)
     }
 
     /// Appends the frames of the records from `first` to `last`, and makes them durable.
@@ -132,7 +135,8 @@ impl Writer {
     /// Closes the segment being written and begins the one of which `first` is the first record.
     ///
     /// The old segment is synced before the new one exists, so that only the last one can have a torn tail;
-    /// the new one is synced with its entry before it takes a record.
+    /// the new one is synced with its entry before it takes a record. An old one without records is removed after that,
+    /// so that a disk that is full again and again is not filled with them.
     pub(crate) fn begin_segment(&mut self, first: Sequence) -> Result<(), WriteFailure> {
         if let Some(active) = self.active.as_mut() {
             active.file.sync_data().map_err(WriteFailure::Unknown)?;
@@ -146,7 +150,9 @@ impl Writer {
             FsErrorKind::NoSpace => WriteFailure::Full(error),
             _ => WriteFailure::Unknown(error),
         })?;
-        let header = SegmentHeader { first, preceding: self.end };
+        let empty = self.active.as_ref().filter(|active| active.is_empty());
+        let preceding = empty.map_or(self.end, |active| active.preceding);
+        let header = SegmentHeader { first, preceding };
         if let Err(error) = file.append(&header.encode()) {
             if error.kind != FsErrorKind::NoSpace {
                 return Err(WriteFailure::Unknown(error));
@@ -158,15 +164,24 @@ impl Writer {
         file.sync_data().map_err(WriteFailure::Unknown)?;
         self.fs.sync_dir(&self.dir).map_err(WriteFailure::Unknown)?;
         if let Some(active) = self.active.take() {
-            let path = segment_path(&self.dir, active.first);
-            let file = SegmentFile { first: active.first, path, damaged: false };
-            self.closed.push(ClosedSegment { file, end: self.end });
+            self.retire(active);
         }
-        self.catalog.push(Segment::new(path, first, self.end));
-        self.active = Some(Active { first, file, bytes: HEADER_BYTES as u64 });
+        self.catalog.push(Segment::new(path, first, preceding));
+        self.active = Some(Active { first, preceding, file, bytes: HEADER_BYTES as u64 });
         self.end = Sequence(first.0.saturating_sub(1));
         self.unfinished = None;
         Ok(())
+    }
+
+    /// Closes a segment that another one has followed.
+    fn retire(&mut self, active: Active) {
+        let path = segment_path(&self.dir, active.first);
+        if active.is_empty() && self.fs.remove_file(&path).is_ok() {
+            self.catalog.take_newest();
+            return;
+        }
+        let file = SegmentFile { first: active.first, path, damaged: false };
+        self.closed.push(ClosedSegment { file, end: self.end });
     }
 
     /// Undoes what a failed write or sync may have left, durably, and begins a segment of which `first` is the first
@@ -240,6 +255,11 @@ impl Writer {
 }
 
 impl Active {
+    /// Returns whether it holds no record.
+    fn is_empty(&self) -> bool {
+        self.bytes == HEADER_BYTES as u64
+    }
+
     /// Undoes an append that failed for want of space, durably.
     fn cut_back(&mut self) -> Result<(), FsError> {
         self.file.truncate(self.bytes)?;
