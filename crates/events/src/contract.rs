@@ -49,6 +49,9 @@ pub trait Engine: Send + fmt::Debug {
 pub trait DeadLetterEngine: Engine {
     /// Returns the dead letters that are open at present.
     fn dead_letters(&self) -> Arc<dyn DeadLetters>;
+
+    /// Puts something behind the last entry of the log that is no event. May restart the log.
+    fn plant(&mut self, bytes: Bytes) -> BoxFuture<'_, ()>;
 }
 
 /// Makes a test of each check of the event log: `events::event_log_contract!(engine)`, where `engine` is an
@@ -102,9 +105,9 @@ macro_rules! consumer_contract {
 /// The engine is a [`DeadLetterEngine`].
 #[macro_export]
 macro_rules! dead_letter_contract {
-    ($engine:path) => {
+    ($($engine:tt)+) => {
         $crate::contract_tests!(
-            $engine,
+            [$($engine)+],
             a_dead_letter_is_kept_whole,
             dead_letters_are_listed_page_by_page,
             dead_letters_are_listed_by_consumer,
