@@ -2,7 +2,7 @@
 //!
 //! An event stays in its binary form from the request to the log: [`envelope_from_json`] writes it, [`inspect`] checks
 //! it and borrows from it, [`set_string`] adds to it. Tables made from `proto/` at build time guide all of that, so that
-//! a field is defined in one place.
+//! a field is defined in one place. Why not with generated types: `docs/adr/0013-own-event-codec.md`.
 
 mod kind;
 mod table;
