@@ -27,7 +27,7 @@ const EVENT_NAME_FIELD: u32 = 1;
 /// How large the parts of an event may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of an identifier: of device, event, user, product and so on.
+    /// Bytes of an identifier, of device, event, user, product and so on, and of the name of an application's own event.
     pub id_bytes_max: usize,
     /// Bytes of any other text, of the keys and values of maps, and of the elements of lists.
     pub string_bytes_max: usize,
@@ -339,7 +339,7 @@ impl Check<'_> {
         let most = match rule {
             Text::Ordinary => self.limits.string_bytes_max,
             Text::Long => self.limits.long_string_bytes_max,
-            Text::Id | Text::DeviceId => self.limits.id_bytes_max,
+            Text::Id | Text::PlainId => self.limits.id_bytes_max,
             Text::AppId => APP_ID_BYTES_MAX,
         };
         if text.len() > most {
@@ -353,7 +353,7 @@ impl Check<'_> {
                     .to_owned(),
             );
         }
-        if rule == Text::DeviceId && text.chars().any(char::is_control) {
+        if rule == Text::PlainId && text.chars().any(char::is_control) {
             self.report(path, "value must not contain control characters".to_owned());
         }
     }
@@ -475,9 +475,10 @@ mod tests {
     }
 
     #[test]
-    fn identifiers_of_applications_are_safe_in_subjects_and_keys() {
+    fn identifiers_are_safe_in_subjects_keys_and_headers() {
         const CHARACTERS: &str = "value must consist of ASCII letters, digits, '_', '.' and '-', and \
                                   must not begin with '.'";
+        const CONTROL: &str = "value must not contain control characters";
         let longest = "a".repeat(128);
         for app_id in ["a", "com.example.App-1_2", "a..", "-", &longest] {
             check(&format!(r#"{{"appId":"{app_id}","deviceId":"d","appStart":{{}}}}"#), &[]);
@@ -495,7 +496,14 @@ mod tests {
         for device_id in [r"a\nb", r"\u0000", r"\u007f", r"\u0085"] {
             check(
                 &format!(r#"{{"appId":"a","deviceId":"{device_id}","appStart":{{}}}}"#),
-                &[("device_id", "value must not contain control characters")],
+                &[("device_id", CONTROL)],
+            );
+            check(
+                &format!(
+                    r#"{{"id":"{device_id}","appId":"a","deviceId":"d","correlationId":"{device_id}",
+                       "idempotencyKey":"{device_id}","productView":{{"productId":"{device_id}"}}}}"#
+                ),
+                &[("id", CONTROL), ("correlation_id", CONTROL), ("idempotency_key", CONTROL)],
             );
         }
     }
@@ -509,6 +517,7 @@ mod tests {
             ("appCrash", "stackTrace", 65_536),
             ("appCrash", "crashMessage", 65_536),
             ("appStart", "deeplinkUrl", 8_192),
+            ("customEvent", "eventName", 256),
         ] {
             for (length, is_valid) in [(most, true), (most + 1, false)] {
                 let text = "x".repeat(length);

@@ -58,7 +58,7 @@ pub(crate) enum Text {
     Id,
     Long,
     AppId,
-    DeviceId,
+    PlainId,
 }
 
 /// Which numbers are valid: `Number` in `rules.proto`.
