@@ -288,13 +288,6 @@ impl Deduplication {
         }
     }
 
-    /// Freezes the table, full or not, so that tasks write it: at the end of the program, for a faster start.
-    pub(crate) fn freeze(&mut self) {
-        if self.frozen.len() < FROZEN_MAX && self.confirmed > self.frozen_through() {
-            self.freeze_table();
-        }
-    }
-
     /// Returns what is to be done on disk; nothing while a task is out.
     ///
     /// To be called again and again, from a thread that may block: new keys are refused when full tables are not
@@ -329,6 +322,14 @@ impl Deduplication {
             over,
         };
         Some(Task { context, work })
+    }
+
+    /// Returns what is to be done on disk until all keys are in files; nothing while a task is out.
+    ///
+    /// For the end of the program: the next start is faster.
+    pub(crate) fn next_write(&mut self) -> Option<Task> {
+        self.freeze();
+        if self.frozen.is_empty() { None } else { self.next_task() }
     }
 
     /// Takes what a task has done.
@@ -388,6 +389,13 @@ impl Deduplication {
             self.make_room();
         }
         self.table.put(slot);
+    }
+
+    /// Freezes the table, full or not.
+    fn freeze(&mut self) {
+        if self.frozen.len() < FROZEN_MAX && self.confirmed > self.frozen_through() {
+            self.freeze_table();
+        }
     }
 
     /// Removes what is over; if that is less than half of it, freezes the table.

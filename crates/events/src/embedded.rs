@@ -188,7 +188,7 @@ impl EmbeddedLog {
         self.core.keep_within_bytes()
     }
 
-    /// Lets the log go on after a failure of the disk, and removes what is too old or too much. Blocks.
+    /// Lets the log go on after a failure of the disk, removes what is too old or too much, and writes keys. Blocks.
     ///
     /// # Errors
     ///
@@ -197,10 +197,13 @@ impl EmbeddedLog {
         self.core.maintain()
     }
 
-    /// Makes durable what waits and refuses everything from then on. Reading goes on.
+    /// Makes durable what waits and refuses everything from then on. Reading goes on. Blocks.
     pub fn close(&self) {
         self.core.journal.close();
         self.core.settle();
+        if let Err(error) = self.core.write_keys() {
+            tracing::warn!(error = %error, "keys not written, the next start reads them from the log");
+        }
     }
 }
 

@@ -17,6 +17,9 @@ use crate::Offset;
 /// How many neighbours are merged at once.
 const MERGE_FILES: usize = 8;
 
+/// The most keys that are merged into one file, 1 GB: while that is written, full tables wait.
+const MERGED_KEYS_MAX: u64 = 1 << 24;
+
 /// A step on disk. Run it without any lock, then hand what it returns to
 /// [`Deduplication::finish`](super::Deduplication::finish).
 #[derive(Debug)]
@@ -176,10 +179,11 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Returns which neighbours to merge: the smallest eight that together span no more than `span_ms`.
+/// Returns which neighbours to merge: the smallest eight that together span no more than `span_ms` and have no more
+/// than [`MERGED_KEYS_MAX`] keys.
 ///
-/// What is merged into large files, and how often, is bounded by their sizes: files of about the same size are taken
-/// first. Afterwards any eight neighbours span more than `span_ms`, which bounds their number.
+/// How often a key is merged is bounded by the sizes: files of about the same size are taken first. Afterwards any
+/// eight neighbours are beyond one of the limits, which bounds their number.
 pub(super) fn to_merge(
     files: &[Arc<KeyFile>],
     table_keys: usize,
@@ -189,7 +193,10 @@ pub(super) fn to_merge(
         let oldest = files.iter().map(|file| *file.times.start()).min();
         let newest = files.iter().map(|file| *file.times.end()).max();
         let span = oldest.zip(newest).map(|(oldest, newest)| newest.millis_since(oldest));
-        span.is_some_and(|span| span <= span_ms) && !files.iter().any(|file| file.is_damaged())
+        let keys: u64 = files.iter().map(|file| file.keys).sum();
+        span.is_some_and(|span| span <= span_ms)
+            && keys <= MERGED_KEYS_MAX
+            && !files.iter().any(|file| file.is_damaged())
     });
     let tier = |files: &[Arc<KeyFile>]| {
         files.iter().map(|file| tier_of(file.keys, table_keys)).max().unwrap_or(0)

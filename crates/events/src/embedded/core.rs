@@ -320,7 +320,8 @@ pub(crate) fn unavailable(error: JournalError) -> LogError {
     }
 }
 
-fn unknown_key(error: DeduplicationError) -> LogError {
+/// Says why keys could not be looked up or kept, in the words of the log.
+pub(crate) fn unknown_key(error: DeduplicationError) -> LogError {
     let reason = match &error {
         DeduplicationError::Fs(source) => format!("{error}: {source}: {}", source.source),
         DeduplicationError::Damaged { .. } => error.to_string(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use journal::{Journal, JournalError};
 
 use crate::LogError;
-use crate::embedded::core::{Core, unavailable};
+use crate::embedded::core::{Core, unavailable, unknown_key};
 
 /// How long the log waits after a failure of the disk before it tries to go on.
 const RESTORE_WAIT_MIN: Duration = Duration::from_secs(1);
@@ -63,8 +63,28 @@ impl Core {
     pub(crate) fn maintain(&self) -> Result<LogMaintenance, LogError> {
         let resumed = resume(&self.journal, &mut self.backoff.lock(), self.clock.monotonic())
             .map_err(unavailable)?;
-        let segments_removed = self.expire()?;
-        Ok(LogMaintenance { segments_removed, resumed })
+        // What the one cannot do now must not keep the other from being done.
+        let expired = self.expire();
+        self.keep_keys()?;
+        Ok(LogMaintenance { segments_removed: expired?, resumed })
+    }
+
+    /// Writes full tables of keys as files, merges these and removes what is over, until there is nothing to do.
+    fn keep_keys(&self) -> Result<(), LogError> {
+        loop {
+            let Some(task) = self.intake.lock().keys.next_task() else { return Ok(()) };
+            let finished = task.run();
+            self.intake.lock().keys.finish(finished).map_err(unknown_key)?;
+        }
+    }
+
+    /// Writes all keys as files, so that the next start need not read the entries.
+    pub(crate) fn write_keys(&self) -> Result<(), LogError> {
+        loop {
+            let Some(task) = self.intake.lock().keys.next_write() else { return Ok(()) };
+            let finished = task.run();
+            self.intake.lock().keys.finish(finished).map_err(unknown_key)?;
+        }
     }
 }
 
