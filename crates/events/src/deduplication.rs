@@ -134,7 +134,7 @@ impl KnownId {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DeduplicationError {
     /// A file operation failed.
-    #[error("deduplication cannot {0}")]
+    #[error("deduplication file operation failed")]
     Fs(#[from] FsError),
     /// What a file holds is not what was written.
     #[error("deduplication file '{}' is damaged: {reason}", path.display())]

@@ -64,7 +64,10 @@ fn load(
     end: Offset,
 ) -> Result<(Vec<Arc<KeyFile>>, Offset), DeduplicationError> {
     let mut manifest = Manifest::read(fs, dir).unwrap_or_else(|error| {
-        tracing::warn!(error = %error, "list of deduplication files is lost, the keys are read from the log");
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "list of deduplication files is lost, the keys are read from the log"
+        );
         None
     });
     let manifest = manifest.get_or_insert_default();
@@ -103,13 +106,19 @@ fn open_file(
         Ok(file) => return Some(file),
         Err(error) => error,
     };
-    tracing::warn!(error = %error, "deduplication file is left out, its keys are read from the log");
+    tracing::warn!(
+        error = &error as &dyn std::error::Error,
+        "deduplication file is left out, its keys are read from the log"
+    );
     let missing =
         matches!(&error, DeduplicationError::Fs(error) if error.kind == FsErrorKind::NotFound);
     if !missing
         && let Err(error) = fs.rename(&dir.join(file_name(offsets)), &dir.join(DAMAGED_NAME))
     {
-        tracing::warn!(error = %error, "damaged deduplication file is not set aside");
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "damaged deduplication file is not set aside"
+        );
     }
     None
 }

@@ -113,7 +113,10 @@ impl Context {
                 continue;
             }
             if let Err(error) = self.fs.remove_file(old.path()) {
-                tracing::warn!(error = %error, "old deduplication file not removed before the next start");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "old deduplication file not removed before the next start"
+                );
             }
         }
         Ok(Done { files, covered, clock_ms: self.clock_ms, wrote })
