@@ -255,9 +255,12 @@ pub(crate) fn set_message<E>(
     if let (Ok(length @ 0..0x80), Some(byte)) = (u8::try_from(length), out.get_mut(at)) {
         *byte = length;
     } else {
-        let mut prefix = Vec::with_capacity(10);
-        put_varint(&mut prefix, length as u64);
-        out.splice(at..=at, prefix);
+        // The free byte, the message and its length become the length and the message.
+        put_varint(out, length as u64);
+        out.remove(at);
+        if let Some(both) = out.get_mut(at..) {
+            both.rotate_right(both.len() - length);
+        }
     }
     Ok(())
 }
