@@ -48,12 +48,6 @@ pub(crate) async fn read(app: &App, mut body: Body, bytes_max: usize) -> Result<
         let message = format!("request body is longer than {bytes_max} bytes; send less at once");
         Failure::new(Kind::TooLarge, message)
     };
-    let room_for = |bytes: usize| {
-        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
-        Arc::clone(&app.bodies).try_acquire_many_owned(permits).map_err(|_| {
-            Failure::overloaded("the bodies of all requests take too much memory; try again later")
-        })
-    };
     let announced = http_body::Body::size_hint(&body).lower();
     if announced > bytes_max as u64 {
         return Err(too_large());
@@ -61,7 +55,7 @@ pub(crate) async fn read(app: &App, mut body: Body, bytes_max: usize) -> Result<
     let deadline = app.clock.monotonic().saturating_add(app.limits.body_timeout);
     let mut timer = app.clock.sleep_until(deadline);
     let mut bytes = BytesMut::new();
-    let mut room = room_for(0)?;
+    let mut held = room(app, 0)?;
     loop {
         let frame = tokio::select! {
             biased;
@@ -71,7 +65,7 @@ pub(crate) async fn read(app: &App, mut body: Body, bytes_max: usize) -> Result<
             }
         };
         let Some(frame) = frame else {
-            return Ok(Received { bytes: bytes.freeze(), room });
+            return Ok(Received { bytes: bytes.freeze(), room: held });
         };
         let frame = frame.map_err(|error| {
             Failure::bad_data(format!("request body could not be read: {error}"))
@@ -80,9 +74,17 @@ pub(crate) async fn read(app: &App, mut body: Body, bytes_max: usize) -> Result<
         if data.len() > bytes_max - bytes.len() {
             return Err(too_large());
         }
-        room.merge(room_for(data.len())?);
+        held.merge(room(app, data.len())?);
         bytes.extend_from_slice(&data);
     }
+}
+
+/// Takes a share of the memory for bodies; given back when dropped.
+pub(crate) fn room(app: &App, bytes: usize) -> Result<OwnedSemaphorePermit, Failure> {
+    let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+    Arc::clone(&app.bodies).try_acquire_many_owned(permits).map_err(|_| {
+        Failure::overloaded("the bodies of all requests take too much memory; try again later")
+    })
 }
 
 /// Reads a body of JSON. What is wrong with it is told without what was sent: that may be a password.

@@ -82,10 +82,10 @@ impl Caller {
         Engine::new(EngineConfig { samples_max: config.samples_max.min(own), ..config })
     }
 
-    /// Asks before its body is read whether a write of samples can be allowed at all.
-    pub(crate) fn may_write(&self, bytes: u64) -> Result<(), Failure> {
+    /// Asks before its body is read whether a write of samples or events can be allowed at all.
+    pub(crate) fn may_write(&self, unit: Unit, bytes: u64) -> Result<(), Failure> {
         let now = Now::of(self.app.clock.as_ref());
-        Ok(self.paying.may_write(Unit::Samples, bytes.max(1), now)?)
+        Ok(self.paying.may_write(unit, bytes.max(1), now)?)
     }
 
     /// Takes the samples of a write, and the bytes of its body as sent, from what is allowed: all of it, or nothing.
@@ -94,10 +94,18 @@ impl Caller {
         batch: &WriteBatch<'_>,
         sent_bytes: usize,
     ) -> Result<Charge, Failure> {
+        let samples = batch.sample_count() as u64;
+        self.take(Demand { samples, events: 0, bytes: sent_bytes as u64 })
+    }
+
+    /// As [`Caller::charge`], for events.
+    pub(crate) fn charge_events(&self, count: usize, sent_bytes: usize) -> Result<Charge, Failure> {
+        self.take(Demand { samples: 0, events: count as u64, bytes: sent_bytes as u64 })
+    }
+
+    fn take(&self, demand: Demand) -> Result<Charge, Failure> {
         let now = Now::of(self.app.clock.as_ref());
-        let bytes = sent_bytes as u64;
-        let demand = Demand { samples: batch.sample_count() as u64, events: 0, bytes };
-        Ok(Charge { taken: self.paying.write(demand, now)?, bytes })
+        Ok(Charge { taken: self.paying.write(demand, now)?, bytes: demand.bytes })
     }
 
     /// Returns the bytes on disk of the tenant as they were at most ten seconds ago. Blocking.
@@ -126,6 +134,11 @@ impl Charge {
     pub(crate) fn keep(self, receipt: &AppendReceipt) {
         let samples = receipt.stored_samples as u64;
         self.taken.keep(Demand { samples, events: 0, bytes: self.bytes });
+    }
+
+    /// Counts how many events were stored.
+    pub(crate) fn keep_events(self, events: u64) {
+        self.taken.keep(Demand { samples: 0, events, bytes: self.bytes });
     }
 }
 

@@ -9,7 +9,9 @@ use axum::handler::Handler;
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use ingest::OtlpFormat;
+use schema::requests::Form;
 
+use crate::events;
 use crate::failure::Failure;
 use crate::openapi::Description;
 use crate::parts::App;
@@ -87,6 +89,10 @@ pub(crate) enum Family {
     Otlp,
     /// A line of text.
     Plain,
+    /// As Causality's event service: of events in JSON or protobuf as the request, before that in JSON or text.
+    Events,
+    /// As [`Family::Native`]; an API key may also be the user name of HTTP Basic.
+    Segment,
 }
 
 impl Family {
@@ -99,7 +105,8 @@ impl Family {
     pub(crate) fn spell(self, failure: &Failure) -> Response {
         match self {
             Self::Prometheus => failure.prometheus(),
-            Self::Native => failure.native(),
+            Self::Native | Self::Segment => failure.native(),
+            Self::Events => events::refuse(failure, Form::Json),
             Self::Causality => failure.causality(),
             Self::Otlp => failure.otlp(OtlpFormat::Json),
             Self::Plain => failure.plain(),

@@ -11,9 +11,9 @@ use model::TenantId;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::caller::Caller;
-use crate::endpoint::{Access, Class, Rule};
+use crate::endpoint::{Access, Class, Family, Rule};
 use crate::failure::{Failure, Kind};
-use crate::identity::Known;
+use crate::identity::{Known, TakesBasic};
 use crate::limits;
 use crate::observe::{Notes, RequestId};
 use crate::parts::{App, unknown_tenant};
@@ -40,6 +40,9 @@ pub(crate) async fn enforce(
 ) -> Response {
     let now = Now::of(app.clock.as_ref());
     let notes = request.extensions().get::<Notes>().cloned();
+    if rule.family == Family::Segment {
+        request.extensions_mut().insert(TakesBasic);
+    }
     let admitted = admit(&app, rule, &mut request, now);
     if let Some(notes) = notes {
         let caller = request.extensions().get::<Caller>();

@@ -30,6 +30,7 @@ pub(crate) enum Kind {
     CsrfMissing,
     PermissionMissing,
     TenantForbidden,
+    AppForbidden,
     TenantUnknown,
     TenantDisabled,
     Method,
@@ -49,7 +50,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the documentation.
-    pub(crate) const ALL: [Self; 29] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::BadData,
         Self::TooLarge,
         Self::UnsupportedMedia,
@@ -64,6 +65,7 @@ impl Kind {
         Self::CsrfMissing,
         Self::PermissionMissing,
         Self::TenantForbidden,
+        Self::AppForbidden,
         Self::TenantUnknown,
         Self::TenantDisabled,
         Self::Method,
@@ -159,6 +161,12 @@ impl Kind {
                 "tenant_forbidden",
                 "forbidden",
                 "The request is for a tenant that the key or user does not belong to.",
+            ),
+            Self::AppForbidden => (
+                S::FORBIDDEN,
+                "app_forbidden",
+                "forbidden",
+                "The event belongs to another app than the one that the key is for.",
             ),
             Self::TenantUnknown => {
                 (S::NOT_FOUND, "tenant_unknown", "not_found", "There is no such tenant.")

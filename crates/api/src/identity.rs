@@ -1,9 +1,12 @@
 //! Who sends a request, by its credentials.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use access::{Access, CredentialError, KeyGrant, Oidc, Principal, SessionGrant};
 use axum::extract::Request;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use platform::Timestamp;
 
@@ -15,6 +18,12 @@ use crate::serve::ConnectionInfo;
 const KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// Carries the session's token beside the cookie.
 const CSRF: HeaderName = HeaderName::from_static("x-csrf-token");
+
+/// Marks requests to routes that take a key as the user name of HTTP Basic, for clients that know nothing else.
+///
+/// Elsewhere that is no credential: browsers send it by themselves, also for pages of other sites.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TakesBasic;
 
 /// How the server knows who sends a request.
 #[derive(Clone, Debug)]
@@ -78,8 +87,9 @@ impl Identity {
             Self::Keys(ways) => &ways.access,
         };
         let headers = request.headers();
-        if let Some(key) = key(headers)? {
-            let grant = access.directory().key(key, now).map_err(refused_key)?;
+        let takes_basic = request.extensions().get::<TakesBasic>().is_some();
+        if let Some(key) = key(headers, takes_basic)? {
+            let grant = access.directory().key(&key, now).map_err(refused_key)?;
             let principal = Arc::new(grant.principal.clone());
             return Ok(Known { principal, by: Credential::Key(grant) });
         }
@@ -121,21 +131,34 @@ impl Identity {
 }
 
 /// Returns the key that a request presents.
-fn key(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
+fn key(headers: &HeaderMap, takes_basic: bool) -> Result<Option<Cow<'_, str>>, Failure> {
     let invalid = |message: &str| Failure::new(Kind::KeyInvalid, message);
-    let mut presented = None;
+    let mut presented: Option<Cow<'_, str>> = None;
     let bearers = headers.get_all(header::AUTHORIZATION).iter().map(|value| {
         let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+        if takes_basic && scheme.eq_ignore_ascii_case("basic") {
+            return user_name(key.trim()).map(Cow::Owned);
+        }
+        scheme.eq_ignore_ascii_case("bearer").then(|| Cow::Borrowed(key.trim()))
     });
-    let keys = headers.get_all(KEY).iter().map(|value| value.to_str().ok().map(str::trim));
+    let keys = headers
+        .get_all(KEY)
+        .iter()
+        .map(|value| value.to_str().ok().map(|key| Cow::Borrowed(key.trim())));
     for key in keys.chain(bearers) {
         let key = key.ok_or_else(|| invalid("only keys as X-API-Key or Bearer are understood"))?;
-        if presented.replace(key).is_some_and(|other| other != key) {
+        if presented.as_ref().is_some_and(|other| *other != key) {
             return Err(invalid("the request presents two different keys"));
         }
+        presented = Some(key);
     }
     Ok(presented)
+}
+
+/// Returns the user name of HTTP Basic without a password.
+fn user_name(encoded: &str) -> Option<String> {
+    let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
+    decoded.strip_suffix(':').filter(|name| !name.contains(':')).map(str::to_owned)
 }
 
 fn refused_key(error: CredentialError) -> Failure {

@@ -13,6 +13,7 @@ mod cookie;
 mod cors;
 mod endpoint;
 mod enforce;
+mod events;
 mod exposition;
 mod expression;
 mod failure;
@@ -50,7 +51,7 @@ pub use failure::error_codes;
 pub use identity::{Identity, Ways};
 pub use limits::{ClassLimit, ClassLimits, LimitsInForce, RequestLimits};
 pub use observe::{Exposition, Observability, TraceContext};
-pub use parts::{ApiLimits, ApiParts};
+pub use parts::{ApiLimits, ApiParts, Events};
 pub use profiles::{CpuProfile, MemoryReport, ProfileError, Profiler, StoreMemory, ThreadReport};
 pub use routes::{openapi_json, router};
 pub use serve::{

@@ -1,6 +1,6 @@
 //! OTLP metrics over HTTP.
 
-use access::Permission;
+use access::{Permission, Unit};
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -95,7 +95,7 @@ async fn store(caller: &Caller, format: OtlpFormat, request: Request) -> Result<
     let compression = body::compression(&parts.headers)?;
     let bytes_max = caller.app.limits.write_body_bytes_max;
     let work = move |caller: &Caller, bytes| append(caller, format, compression, bytes);
-    let stored = write::run(caller, body, bytes_max, work).await?;
+    let stored = write::run(caller, Unit::Samples, body, bytes_max, work).await?;
     caller.store().durable(stored.sequence).await?;
     caller.app.observability.stats.stored(Protocol::Otlp, stored.samples);
     Ok(stored)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use access::Access;
 use axum::extract::Request;
+use events::{CustomSchemas, DeadLetters, EventLog, Gateway};
 use model::TenantId;
 use parking_lot::RwLock;
 use platform::{Clock, Rng};
@@ -30,6 +31,8 @@ use crate::status::{Health, HealthCheck};
 pub struct ApiParts {
     /// The metrics of each tenant.
     pub stores: Stores,
+    /// Where events go and come from.
+    pub events: Events,
     /// Who sends requests.
     pub identity: Identity,
     /// Which pages of other sites may send some.
@@ -55,6 +58,19 @@ pub struct ApiParts {
     pub local_only: bool,
     /// Becomes true when the program stops: live connections end then.
     pub shutdown: watch::Receiver<bool>,
+}
+
+/// Where events go and come from. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Events {
+    /// Takes them in.
+    pub gateway: Arc<Gateway>,
+    /// Keeps them.
+    pub log: Arc<dyn EventLog>,
+    /// Keeps what could not be processed.
+    pub dead_letters: Arc<dyn DeadLetters>,
+    /// What custom events have to fit.
+    pub schemas: Arc<CustomSchemas>,
 }
 
 /// What the routes allow.
@@ -106,6 +122,7 @@ impl Default for ApiLimits {
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) stores: Stores,
+    pub(crate) events: Events,
     pub(crate) identity: Identity,
     pub(crate) cross_origin: CrossOrigin,
     pub(crate) engine: Engine,
@@ -135,6 +152,7 @@ impl App {
     pub(crate) fn new(parts: ApiParts, assets: Assets, reference: Reference) -> Self {
         let ApiParts {
             stores,
+            events,
             identity,
             cross_origin,
             engine,
@@ -162,6 +180,7 @@ impl App {
             live: Arc::new(Semaphore::new(limits.live_connections_max)),
             tenants: RwLock::default(),
             stores,
+            events,
             identity,
             cross_origin,
             engine,

@@ -1,6 +1,6 @@
 //! Prometheus remote write, 1.0 and 2.0.
 
-use access::Permission;
+use access::{Permission, Unit};
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -53,7 +53,7 @@ pub(crate) async fn write(caller: Caller, request: Request) -> Result<Response, 
     }
     let bytes_max = caller.app.limits.write_body_bytes_max;
     let work = move |caller: &Caller, bytes| append(caller, version, bytes);
-    let written = write::run(&caller, body, bytes_max, work).await?;
+    let written = write::run(&caller, Unit::Samples, body, bytes_max, work).await?;
     caller.store().durable(written.receipt.sequence).await?;
     let stored = written.receipt.stored_samples;
     caller.app.observability.stats.stored(Protocol::RemoteWrite, stored);

@@ -4,6 +4,7 @@ mod admin;
 mod bad;
 mod cross_origin;
 mod doors;
+mod intake;
 mod limits;
 mod live;
 mod observe;
@@ -24,10 +25,14 @@ use std::time::Duration;
 use access::{Access, AccessSettings, CertificateRule, Grant, Meters, Principal, Role};
 use axum::Router;
 use axum::body::Body;
+use events::{
+    CustomSchemas, DeadLetters, DeadLettersConfig, EmbeddedConfig, EmbeddedDeadLetters,
+    EmbeddedLog, Gateway, GatewaySettings,
+};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use model::{TenantId, Timestamp};
-use platform::{Clock, SimClock, SimFs, SimRng, SystemFs, SystemRng, Threads};
+use platform::{Clock, Fs, SimClock, SimFs, SimRng, SystemFs, SystemRng, Threads};
 use promql::{Engine, EngineConfig};
 use state::{Database, StateUrl};
 use tokio::sync::watch;
@@ -36,7 +41,7 @@ use tsdb::{Store, StoreConfig, Stores};
 
 use crate::routes::router_with;
 use crate::{
-    ApiLimits, ApiParts, ApiStats, Configuration, ConnectionInfo, CpuProfile, CrossOrigin,
+    ApiLimits, ApiParts, ApiStats, Configuration, ConnectionInfo, CpuProfile, CrossOrigin, Events,
     Exposition, Identity, MemoryReport, Observability, ProfileError, Profiler, Reloaded,
     SettingInForce, ThreadReport,
 };
@@ -81,6 +86,8 @@ struct Server {
     router: Router,
     store: Arc<Store>,
     stores: Stores,
+    events: Events,
+    log: Arc<EmbeddedLog>,
     meters: Arc<Meters>,
     access: Arc<Access>,
     stats: Arc<ApiStats>,
@@ -133,12 +140,14 @@ impl Server {
         let (stop, shutdown) = watch::channel(false);
         let state = tempfile::tempdir().expect("a folder");
         let access = access_in(state.path(), &clock).await;
+        let (log, events) = events_in(&fs, state.path(), &clock).await;
         let identity = identity(&access, &clock);
         let meters = Arc::clone(access.meters());
         let stats = Arc::new(ApiStats::new());
         let router = router_with(
             ApiParts {
                 stores: stores.clone(),
+                events: events.clone(),
                 local_only: matches!(identity, Identity::Open(_)),
                 identity,
                 cross_origin,
@@ -175,11 +184,20 @@ impl Server {
                 |_| {},
             )
             .expect("a thread");
+        let committed = Arc::clone(&log);
+        let commit_events = move || {
+            while committed.wait_for_pending() {
+                drop(committed.commit_pending());
+            }
+        };
+        threads.spawn("events", commit_events, |_| {}).expect("a thread");
         let threads = Some(threads);
         Self {
             router,
             store,
             stores,
+            events,
+            log,
             access,
             stats,
             meters,
@@ -250,11 +268,15 @@ impl Server {
 /// A key that opens everything.
 const ROOT_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddee00";
 
-async fn access_in(folder: &Path, clock: &Arc<SimClock>) -> Arc<Access> {
-    let clock: Arc<dyn Clock> = Arc::new(Arc::clone(clock));
+async fn database_in(folder: &Path, clock: &Arc<dyn Clock>) -> Database {
     let url = StateUrl::Sqlite { path: folder.join("state.sqlite") };
     let fs = SystemFs::new();
-    let database = Database::open(url, fs.as_ref(), Arc::clone(&clock)).await.expect("a database");
+    Database::open(url, fs.as_ref(), Arc::clone(clock)).await.expect("a database")
+}
+
+async fn access_in(folder: &Path, clock: &Arc<SimClock>) -> Arc<Access> {
+    let clock: Arc<dyn Clock> = Arc::new(Arc::clone(clock));
+    let database = database_in(folder, &clock).await;
     let settings = AccessSettings {
         bootstrap_key: Some(ROOT_KEY.to_owned().into()),
         certificates: vec![CertificateRule {
@@ -271,6 +293,38 @@ async fn access_in(folder: &Path, clock: &Arc<SimClock>) -> Arc<Access> {
     };
     // Real randomness: identifiers and keys of two servers must not be the same.
     Access::open(database, clock, SystemRng::new(), settings).await.expect("a fresh database")
+}
+
+async fn events_in(
+    fs: &Arc<SimFs>,
+    folder: &Path,
+    clock: &Arc<SimClock>,
+) -> (Arc<EmbeddedLog>, Events) {
+    let clock: Arc<dyn Clock> = Arc::new(Arc::clone(clock));
+    let disk = || Arc::clone(fs) as Arc<dyn Fs>;
+    let config = EmbeddedConfig::default();
+    let (log, _) = EmbeddedLog::open(disk(), Path::new("events"), Arc::clone(&clock), config)
+        .expect("an empty disk");
+    let log = Arc::new(log);
+    let (dead_letters, _) = EmbeddedDeadLetters::open(
+        disk(),
+        Path::new("events/dead-letters"),
+        Arc::clone(&clock),
+        DeadLettersConfig::default(),
+    )
+    .expect("an empty disk");
+    let dead_letters: Arc<dyn DeadLetters> = Arc::new(dead_letters);
+    let database = database_in(folder, &clock).await;
+    let schemas = CustomSchemas::open(database, Arc::clone(&clock)).await.expect("none");
+    let gateway = Arc::new(Gateway::new(
+        Arc::clone(&log) as _,
+        Arc::clone(&dead_letters),
+        Arc::clone(&schemas),
+        clock,
+        SimRng::new(4),
+        GatewaySettings::default(),
+    ));
+    (Arc::clone(&log), Events { gateway, log, dead_letters, schemas })
 }
 
 /// A configuration without keys that cannot be read again.
@@ -290,6 +344,7 @@ impl Configuration for NoConfiguration {
 impl Drop for Server {
     fn drop(&mut self) {
         self.store.close();
+        self.log.close();
         if let Some(threads) = self.threads.take() {
             drop(threads.join());
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use access::Unit;
 use axum::body::Body;
 use bytes::Bytes;
 
@@ -10,12 +11,13 @@ use crate::caller::Caller;
 use crate::failure::{Failure, Kind};
 use crate::limits;
 
-/// Reads the body of a write, of at most `bytes_max` bytes, and runs `work` on it on a thread that may block.
+/// Reads the body of a write of `unit`, of at most `bytes_max` bytes, and runs `work` on it on a thread that may block.
 ///
 /// The body is not read when the tenant or the key may not send anything now, whatever it says.
 /// The place is taken only once the body is there: slow senders hold up nobody.
 pub(crate) async fn run<T, E>(
     caller: &Caller,
+    unit: Unit,
     body: Body,
     bytes_max: usize,
     work: impl FnOnce(&Caller, Bytes) -> Result<T, E> + Send + 'static,
@@ -25,7 +27,7 @@ where
     E: From<Failure> + Send + 'static,
 {
     let app = &caller.app;
-    if let Err(failure) = caller.may_write(http_body::Body::size_hint(&body).lower()) {
+    if let Err(failure) = caller.may_write(unit, http_body::Body::size_hint(&body).lower()) {
         limits::discard(app, body).await;
         return Err(failure.into());
     }

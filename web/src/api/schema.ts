@@ -470,6 +470,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/alias": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Store a message of Segment's libraries
+         * @description The API key may be the user name of HTTP Basic, with an empty password. docs/events.md says what becomes of each field. Needs the permission `events:write`.
+         */
+        post: operations["post_v1_alias"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/audit": {
         parameters: {
             query?: never;
@@ -484,6 +504,26 @@ export interface paths {
         get: operations["get_v1_audit"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/batch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Store messages of Segment's libraries
+         * @description The API key may be the user name of HTTP Basic, with an empty password. docs/events.md says what becomes of each field. Needs the permission `events:write`.
+         */
+        post: operations["post_v1_batch"];
         delete?: never;
         options?: never;
         head?: never;
@@ -510,6 +550,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/cloudevents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Store CloudEvents
+         * @description Binary, structured (`application/cloudevents+json`) or batched (`application/cloudevents-batch+json`). They become custom events; docs/events.md says how. Needs the permission `events:write`.
+         */
+        post: operations["post_v1_cloudevents"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/config": {
         parameters: {
             query?: never;
@@ -530,6 +590,110 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/events/batch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Store events
+         * @description `causality.v1.IngestEventBatchRequest`, in JSON or protobuf; the answer is in the same form. Each event has a result of its own: one that is rejected does not keep the others out. Needs the permission `events:write`.
+         */
+        post: operations["post_v1_events_batch"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/events/ingest": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Store an event
+         * @description `causality.v1.IngestEventRequest`, in JSON or protobuf; the answer is in the same form. A repetition with the same `idempotencyKey` is answered with the first `eventId`. Needs the permission `events:write`.
+         */
+        post: operations["post_v1_events_ingest"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/events/schemas": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the schemas of custom events
+         * @description Needs the permission `events:read`.
+         */
+        get: operations["get_v1_events_schemas"];
+        put?: never;
+        /**
+         * Set the schema of custom events
+         * @description In place of the one for the same app and name, if there is one. Needs the permission `rules:write`.
+         */
+        post: operations["post_v1_events_schemas"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/events/schemas/{app}/{event_name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove the schema of custom events
+         * @description Needs the permission `rules:write`.
+         */
+        delete: operations["delete_v1_events_schemas_app_event_name"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/group": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Store a message of Segment's libraries
+         * @description The API key may be the user name of HTTP Basic, with an empty password. docs/events.md says what becomes of each field. Needs the permission `events:write`.
+         */
+        post: operations["post_v1_group"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/health": {
         parameters: {
             query?: never;
@@ -541,6 +705,26 @@ export interface paths {
         get: operations["get_v1_health"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/identify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Store a message of Segment's libraries
+         * @description The API key may be the user name of HTTP Basic, with an empty password. docs/events.md says what becomes of each field. Needs the permission `events:write`.
+         */
+        post: operations["post_v1_identify"];
         delete?: never;
         options?: never;
         head?: never;
@@ -728,6 +912,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/page": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Store a message of Segment's libraries
+         * @description The API key may be the user name of HTTP Basic, with an empty password. docs/events.md says what becomes of each field. Needs the permission `events:write`.
+         */
+        post: operations["post_v1_page"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/query": {
         parameters: {
             query?: never;
@@ -840,6 +1044,26 @@ export interface paths {
         get: operations["get_v1_reference"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/screen": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Store a message of Segment's libraries
+         * @description The API key may be the user name of HTTP Basic, with an empty password. docs/events.md says what becomes of each field. Needs the permission `events:write`.
+         */
+        post: operations["post_v1_screen"];
         delete?: never;
         options?: never;
         head?: never;
@@ -975,6 +1199,26 @@ export interface paths {
         patch: operations["patch_v1_tenants_id"];
         trace?: never;
     };
+    "/v1/track": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Store a message of Segment's libraries
+         * @description The API key may be the user name of HTTP Basic, with an empty password. docs/events.md says what becomes of each field. Needs the permission `events:write`.
+         */
+        post: operations["post_v1_track"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/usage": {
         parameters: {
             query?: never;
@@ -1106,6 +1350,20 @@ export interface components {
             count: number;
             keys: components["schemas"]["AppKey"][];
         };
+        /** @description A `causality.v1.IngestEventBatchRequest`. */
+        BatchRequest: {
+            /** @description 1 to 1,000, or fewer where the server says so. */
+            events: components["schemas"]["EventEnvelope"][];
+        };
+        /** @description A `causality.v1.IngestEventBatchResponse`. Numbers that are 0 are left out. */
+        BatchResponse: {
+            /** Format: int32 */
+            acceptedCount?: number;
+            /** Format: int32 */
+            rejectedCount?: number;
+            /** @description What became of each event, in the order in which they were sent. */
+            results: components["schemas"]["EventOutcome"][];
+        };
         /** @description The program's version and origin; what is not known is empty. */
         BuildInfo: {
             branch: string;
@@ -1154,6 +1412,25 @@ export interface components {
             code: string;
             /** @description What is wrong, and what to change. */
             error: string;
+        };
+        /** @description What became of a CloudEvent. */
+        CloudEventResult: {
+            /** @description Why it was not stored. */
+            error?: string;
+            /** @description The identifier that it was stored with. */
+            event_id?: string;
+            index: number;
+            /** @description `accepted` or `rejected`. */
+            status: string;
+        };
+        /** @description What became of CloudEvents. */
+        CloudEventsResponse: {
+            /** @description How many are on stable storage. */
+            accepted: number;
+            /** @description How many are not. */
+            rejected: number;
+            /** @description What became of each, in the order in which they were sent. */
+            results: components["schemas"]["CloudEventResult"][];
         };
         /** @description How the maintenance of the stores is. */
         Compaction: {
@@ -1204,6 +1481,82 @@ export interface components {
             /** @description To what. */
             target: string;
             tenant: string;
+        };
+        /**
+         * @description A `causality.v1.EventEnvelope`. It has exactly one payload, named by its kind, such as `screenView`,
+         *     `purchaseComplete` or `customEvent`; other fields are refused. Names in snake_case are understood, too.
+         */
+        EventEnvelope: {
+            appId: string;
+            correlationId?: string;
+            customEvent?: Record<string, unknown>;
+            deviceContext?: Record<string, unknown>;
+            deviceId: string;
+            /** @description Made when it is left out. */
+            id?: string;
+            /** @description The same for every attempt to send the event: it is then stored once. */
+            idempotencyKey?: string;
+            /**
+             * Format: int64
+             * @description Milliseconds since the epoch, as number or text; the time of arrival when it is left out.
+             */
+            timestampMs?: number;
+        };
+        /** @description A `causality.v1.EventResult`. */
+        EventOutcome: {
+            /** @description Why it was not stored. */
+            error?: string;
+            /** @description The identifier that it was stored with, if it was. */
+            eventId?: string;
+            /**
+             * Format: int32
+             * @description The place of the event in the request; left out for the first.
+             */
+            index?: number;
+            /** @description `accepted` or `rejected`. */
+            status: string;
+        };
+        /** @description A schema for the custom events of one name. */
+        EventSchema: {
+            /** @description The app of the events. */
+            app: string;
+            /** @description Their name. */
+            event_name: string;
+            /** @description `off`, `warn` or `enforce`. */
+            mode: string;
+            schema: Record<string, unknown>;
+            updated_at: string;
+        };
+        /** @description A schema for the custom events of one name. */
+        EventSchemaRequest: {
+            /** @description The app of the events. */
+            app: string;
+            /** @description Their name. */
+            event_name: string;
+            /** @description `off`, `warn` (store and count what does not fit) or `enforce` (reject it). */
+            mode: string;
+            /** @description A JSON Schema of draft 2020-12 for an object with all parameters of an event. */
+            schema: Record<string, unknown>;
+        };
+        /** @description The schemas of a tenant. */
+        EventSchemas: {
+            /** @description By app and event name. */
+            schemas: components["schemas"]["EventSchema"][];
+        };
+        /** @description A refusal of the routes of Causality's event service: it has one of the fields. */
+        EventsError: {
+            /** @description Why the request was refused before it was read. */
+            error?: string;
+            /** @description Why the request cannot be served. */
+            message?: string;
+            /** @description What is wrong with the body. */
+            violations?: components["schemas"]["EventsViolation"][];
+        };
+        /** @description What is wrong with a field of a body. */
+        EventsViolation: {
+            description: string;
+            /** @description Names of fields joined by dots, without places in lists; `body` for all of it. */
+            field: string;
         };
         /** @description The answer to a query. */
         ExecuteAnswer: {
@@ -1261,9 +1614,16 @@ export interface components {
             /** @description Always `success`. */
             status: string;
         };
-        /** @description Samples, all stored or none. */
+        /** @description A `causality.v1.IngestEventRequest`. */
         IngestRequest: {
-            metrics: components["schemas"]["Metric"][];
+            event: components["schemas"]["EventEnvelope"];
+        };
+        /** @description A `causality.v1.IngestEventResponse`. */
+        IngestResponse: {
+            /** @description The identifier that the event was stored with, the first time. */
+            eventId: string;
+            /** @description Always `accepted`. */
+            status: string;
         };
         /** @description An API key, without the key itself. */
         Key: {
@@ -1536,6 +1896,37 @@ export interface components {
             count: number;
             /** @description `null` when there is none. */
             metrics?: components["schemas"]["StoredMetric"][] | null;
+        };
+        /** @description Several messages, each with its `type`: `track`, `identify`, `page`, `screen`, `group` or `alias`. */
+        SegmentBatch: {
+            batch: components["schemas"]["SegmentMessage"][];
+            /** @description What holds for each message that does not say otherwise. */
+            context?: Record<string, unknown>;
+        };
+        /** @description A message that was not stored. */
+        SegmentError: {
+            error: string;
+            index: number;
+        };
+        /** @description A message of Segment's libraries. Other fields of theirs are understood or ignored, as docs/events.md says. */
+        SegmentMessage: {
+            anonymousId?: string;
+            context?: Record<string, unknown>;
+            /** @description What is tracked, for `track`. */
+            event?: string;
+            /** @description The same for every attempt to send the message: it is then stored once. */
+            messageId?: string;
+            properties?: Record<string, unknown>;
+            /** @description When it happened, as RFC 3339 has it; the time of arrival when it is left out. */
+            timestamp?: string;
+            userId?: string;
+        };
+        /** @description What became of messages. */
+        SegmentResponse: {
+            /** @description The messages that were not stored: the first hundred. */
+            errors?: components["schemas"]["SegmentError"][];
+            /** @description Always true: whatever is accepted is on stable storage. */
+            success: boolean;
         };
         /** @description Series by their labels. */
         SeriesAnswer: {
@@ -1898,6 +2289,153 @@ export interface components {
             };
             content: {
                 "application/json": components["schemas"]["CausalityError"];
+            };
+        };
+        /** @description A parameter or the body makes no sense. */
+        Events400: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["EventsError"];
+                "application/x-protobuf": string;
+            };
+        };
+        /** @description It is not known who sends the request. */
+        Events401: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["EventsError"];
+            };
+        };
+        /** @description Not allowed, or the request comes from elsewhere. */
+        Events403: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["EventsError"];
+            };
+        };
+        /** @description There is no such thing, or no such tenant. */
+        Events404: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["EventsError"];
+                "application/x-protobuf": string;
+            };
+        };
+        /** @description The body took too long to arrive. */
+        Events408: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["EventsError"];
+                "application/x-protobuf": string;
+            };
+        };
+        /** @description It contradicts what is there, such as a name that is taken. */
+        Events409: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["EventsError"];
+                "application/x-protobuf": string;
+            };
+        };
+        /** @description The body is too long, or has too many parts. */
+        Events413: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["EventsError"];
+                "application/x-protobuf": string;
+            };
+        };
+        /** @description The body is of a kind that this route does not read. */
+        Events415: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["EventsError"];
+                "application/x-protobuf": string;
+            };
+        };
+        /** @description The query cannot be evaluated. */
+        Events422: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["EventsError"];
+                "application/x-protobuf": string;
+            };
+        };
+        /** @description Too many requests; come again after Retry-After. */
+        Events429: {
+            headers: {
+                /** @description Seconds after which to come again. */
+                "Retry-After"?: string;
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "text/plain; charset=utf-8": string;
+            };
+        };
+        /** @description Too much is going on, or the storage is not available. */
+        Events503: {
+            headers: {
+                /** @description Seconds after which to come again. */
+                "Retry-After"?: string;
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["EventsError"];
+                "application/x-protobuf": string;
+            };
+        };
+        /** @description The tenant's storage is full. */
+        Events507: {
+            headers: {
+                /** @description Seconds after which to come again. */
+                "Retry-After"?: string;
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["EventsError"];
+                "application/x-protobuf": string;
             };
         };
         /** @description A parameter or the body makes no sense. */
@@ -3462,6 +4000,44 @@ export interface operations {
             };
         };
     };
+    post_v1_alias: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SegmentMessage"];
+            };
+        };
+        responses: {
+            /** @description The event is on stable storage. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SegmentResponse"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            408: components["responses"]["Native408"];
+            409: components["responses"]["Native409"];
+            413: components["responses"]["Native413"];
+            415: components["responses"]["Native415"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+            507: components["responses"]["Native507"];
+        };
+    };
     get_v1_audit: {
         parameters: {
             query?: {
@@ -3504,6 +4080,43 @@ export interface operations {
             503: components["responses"]["Native503"];
         };
     };
+    post_v1_batch: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SegmentBatch"];
+            };
+        };
+        responses: {
+            /** @description What is accepted is on stable storage. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SegmentResponse"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            408: components["responses"]["Native408"];
+            413: components["responses"]["Native413"];
+            415: components["responses"]["Native415"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+            507: components["responses"]["Native507"];
+        };
+    };
     get_v1_cardinality: {
         parameters: {
             query?: never;
@@ -3532,6 +4145,46 @@ export interface operations {
             422: components["responses"]["Native422"];
             429: components["responses"]["Native429"];
             503: components["responses"]["Native503"];
+        };
+    };
+    post_v1_cloudevents: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "*/*": string;
+                "application/cloudevents+json": string;
+                "application/cloudevents-batch+json": string;
+            };
+        };
+        responses: {
+            /** @description What is accepted is on stable storage. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CloudEventsResponse"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            408: components["responses"]["Native408"];
+            409: components["responses"]["Native409"];
+            413: components["responses"]["Native413"];
+            415: components["responses"]["Native415"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+            507: components["responses"]["Native507"];
         };
     };
     get_v1_config: {
@@ -3563,6 +4216,220 @@ export interface operations {
             503: components["responses"]["Native503"];
         };
     };
+    post_v1_events_batch: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BatchRequest"];
+                "application/x-protobuf": string;
+            };
+        };
+        responses: {
+            /** @description What is accepted is on stable storage. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchResponse"];
+                    "application/x-protobuf": string;
+                };
+            };
+            400: components["responses"]["Events400"];
+            401: components["responses"]["Events401"];
+            403: components["responses"]["Events403"];
+            404: components["responses"]["Events404"];
+            408: components["responses"]["Events408"];
+            415: components["responses"]["Events415"];
+            429: components["responses"]["Events429"];
+            503: components["responses"]["Events503"];
+            507: components["responses"]["Events507"];
+        };
+    };
+    post_v1_events_ingest: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["IngestRequest"];
+                "application/x-protobuf": string;
+            };
+        };
+        responses: {
+            /** @description The event is on stable storage. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IngestResponse"];
+                    "application/x-protobuf": string;
+                };
+            };
+            400: components["responses"]["Events400"];
+            401: components["responses"]["Events401"];
+            403: components["responses"]["Events403"];
+            404: components["responses"]["Events404"];
+            408: components["responses"]["Events408"];
+            409: components["responses"]["Events409"];
+            415: components["responses"]["Events415"];
+            429: components["responses"]["Events429"];
+            503: components["responses"]["Events503"];
+            507: components["responses"]["Events507"];
+        };
+    };
+    get_v1_events_schemas: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The schemas. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventSchemas"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            422: components["responses"]["Native422"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    post_v1_events_schemas: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EventSchemaRequest"];
+            };
+        };
+        responses: {
+            /** @description The schema; it holds from now on. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventSchema"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            408: components["responses"]["Native408"];
+            409: components["responses"]["Native409"];
+            413: components["responses"]["Native413"];
+            415: components["responses"]["Native415"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    delete_v1_events_schemas_app_event_name: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path: {
+                /** @description The app of the events. */
+                app: string;
+                /** @description Their name. */
+                event_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description There is none any more. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    post_v1_group: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SegmentMessage"];
+            };
+        };
+        responses: {
+            /** @description The event is on stable storage. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SegmentResponse"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            408: components["responses"]["Native408"];
+            409: components["responses"]["Native409"];
+            413: components["responses"]["Native413"];
+            415: components["responses"]["Native415"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+            507: components["responses"]["Native507"];
+        };
+    };
     get_v1_health: {
         parameters: {
             query?: never;
@@ -3591,6 +4458,44 @@ export interface operations {
                     "application/json": components["schemas"]["HealthAnswer"];
                 };
             };
+        };
+    };
+    post_v1_identify: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SegmentMessage"];
+            };
+        };
+        responses: {
+            /** @description The event is on stable storage. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SegmentResponse"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            408: components["responses"]["Native408"];
+            409: components["responses"]["Native409"];
+            413: components["responses"]["Native413"];
+            415: components["responses"]["Native415"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+            507: components["responses"]["Native507"];
         };
     };
     post_v1_ingest: {
@@ -3920,6 +4825,44 @@ export interface operations {
             403: components["responses"]["Native403"];
         };
     };
+    post_v1_page: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SegmentMessage"];
+            };
+        };
+        responses: {
+            /** @description The event is on stable storage. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SegmentResponse"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            408: components["responses"]["Native408"];
+            409: components["responses"]["Native409"];
+            413: components["responses"]["Native413"];
+            415: components["responses"]["Native415"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+            507: components["responses"]["Native507"];
+        };
+    };
     get_v1_query: {
         parameters: {
             query?: {
@@ -4157,6 +5100,44 @@ export interface operations {
                 };
             };
             403: components["responses"]["Native403"];
+        };
+    };
+    post_v1_screen: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SegmentMessage"];
+            };
+        };
+        responses: {
+            /** @description The event is on stable storage. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SegmentResponse"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            408: components["responses"]["Native408"];
+            409: components["responses"]["Native409"];
+            413: components["responses"]["Native413"];
+            415: components["responses"]["Native415"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+            507: components["responses"]["Native507"];
         };
     };
     get_v1_session: {
@@ -4427,6 +5408,44 @@ export interface operations {
             415: components["responses"]["Native415"];
             429: components["responses"]["Native429"];
             503: components["responses"]["Native503"];
+        };
+    };
+    post_v1_track: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SegmentMessage"];
+            };
+        };
+        responses: {
+            /** @description The event is on stable storage. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SegmentResponse"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            408: components["responses"]["Native408"];
+            409: components["responses"]["Native409"];
+            413: components["responses"]["Native413"];
+            415: components["responses"]["Native415"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+            507: components["responses"]["Native507"];
         };
     };
     get_v1_usage: {

@@ -2,6 +2,7 @@
 
 mod decode;
 
+use access::Unit;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -70,7 +71,7 @@ pub(crate) async fn ingest(caller: Caller, request: Request) -> Result<Response,
     let compression = body::compression(&parts.headers)?;
     let bytes_max = caller.app.limits.body_bytes_max;
     let work = move |caller: &Caller, bytes| store(caller, compression, bytes);
-    let (count, receipt) = write::run(&caller, body, bytes_max, work).await?;
+    let (count, receipt) = write::run(&caller, Unit::Samples, body, bytes_max, work).await?;
     if let Some(receipt) = receipt {
         caller.store().durable(receipt.sequence).await.map_err(Failure::from)?;
         caller.app.observability.stats.stored(Protocol::Json, receipt.stored_samples);

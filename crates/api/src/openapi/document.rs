@@ -36,9 +36,10 @@ const TENANT: Parameter = Parameter {
 };
 
 /// The headings, in order.
-pub(crate) const TAGS: [(&str, &str); 7] = [
+pub(crate) const TAGS: [(&str, &str); 8] = [
     ("prometheus", "The Prometheus HTTP API, as Grafana and others expect it."),
     ("metrics", "Metrics as TinyObs has always taken and given them."),
+    ("events", "Product events: sending, and what they have to fit."),
     ("session", "Logging in and out."),
     ("administration", "Keys, users, tenants, usage, the audit log, the configuration."),
     ("status", "Whether the program is well."),
@@ -68,6 +69,30 @@ struct CausalityError {
     code: String,
 }
 
+/// A refusal of the routes of Causality's event service: it has one of the fields.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what events/failure.rs writes")]
+struct EventsError {
+    /// Why the request was refused before it was read.
+    #[schema(nullable = false)]
+    error: Option<String>,
+    /// Why the request cannot be served.
+    #[schema(nullable = false)]
+    message: Option<String>,
+    /// What is wrong with the body.
+    #[schema(nullable = false)]
+    violations: Option<Vec<EventsViolation>>,
+}
+
+/// What is wrong with a field of a body.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what events/failure.rs writes")]
+struct EventsViolation {
+    /// Names of fields joined by dots, without places in lists; `body` for all of it.
+    field: String,
+    description: String,
+}
+
 /// A refusal of the OTLP routes: a `google.rpc.Status`.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what failure.rs writes")]
@@ -92,9 +117,14 @@ struct PrometheusError {
 pub(crate) fn document(endpoints: &[Endpoint]) -> OpenApi {
     let mut paths: BTreeMap<&str, PathItem> = BTreeMap::new();
     let mut components = ComponentsBuilder::new();
-    for family in
-        [Family::Causality, Family::Native, Family::Otlp, Family::Plain, Family::Prometheus]
-    {
+    for family in [
+        Family::Causality,
+        Family::Events,
+        Family::Native,
+        Family::Otlp,
+        Family::Plain,
+        Family::Prometheus,
+    ] {
         for (status, details) in REFUSALS {
             let name = refusal_name(status, family);
             components = components.response(name, refusal(status, details, family));
@@ -102,6 +132,8 @@ pub(crate) fn document(endpoints: &[Endpoint]) -> OpenApi {
     }
     components = components
         .schema(CausalityError::name(), CausalityError::schema())
+        .schema(EventsError::name(), EventsError::schema())
+        .schema(EventsViolation::name(), EventsViolation::schema())
         .schema(NativeError::name(), NativeError::schema())
         .schema(OtlpError::name(), OtlpError::schema())
         .schema(PrometheusError::name(), PrometheusError::schema());
@@ -144,6 +176,7 @@ fn with_security(components: ComponentsBuilder) -> ComponentsBuilder {
     let cookie = ApiKeyValue::with_description("tinyobs_session", "The session of a person.");
     components
         .security_scheme("key", SecurityScheme::ApiKey(ApiKey::Header(key)))
+        .security_scheme("basic", SecurityScheme::Http(Http::new(HttpAuthScheme::Basic)))
         .security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)))
         .security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)))
 }
@@ -189,6 +222,9 @@ fn operation(endpoint: &Endpoint, verb: Verb) -> OperationBuilder {
         }
     }
     let schemes: &[&str] = match rule.access {
+        Access::Needs(_) if rule.family == Family::Segment => {
+            &["key", "bearer", "basic", "session"]
+        }
         Access::Public => &[],
         Access::Session => &["session"],
         Access::Needs(_) | Access::Server => &["key", "bearer", "session"],
@@ -316,7 +352,9 @@ fn refusals(endpoint: &Endpoint, verb: Verb) -> Vec<(u16, &'static str)> {
     let possible = |status: u16| match status {
         400 => takes_something,
         401 | 404 => asks_who || rule.class == Class::Login,
-        408 | 413 | 415 => takes_body,
+        // The original says that such a request is wrong.
+        413 => takes_body && rule.family != Family::Events,
+        408 | 415 => takes_body,
         422 => rule.class == Class::Query,
         429 | 503 => rule.class != Class::Probe,
         507 => rule.class == Class::Write,
@@ -331,6 +369,8 @@ fn refusals(endpoint: &Endpoint, verb: Verb) -> Vec<(u16, &'static str)> {
 
 /// Returns the name of a refusal among the components, such as `Native429`.
 fn refusal_name(status: u16, family: Family) -> String {
+    // Those are spelt alike.
+    let family = if family == Family::Segment { Family::Native } else { family };
     format!("{family:?}{status}")
 }
 
@@ -342,7 +382,13 @@ fn refusal(status: u16, details: &'static str, family: Family) -> Response {
         Family::Causality => {
             ("application/json", Ref::from_schema_name(CausalityError::name()).into())
         }
-        Family::Native => ("application/json", Ref::from_schema_name(NativeError::name()).into()),
+        Family::Native | Family::Segment => {
+            ("application/json", Ref::from_schema_name(NativeError::name()).into())
+        }
+        Family::Events if status == 429 => {
+            ("text/plain; charset=utf-8", Object::with_type(Type::String).into())
+        }
+        Family::Events => ("application/json", Ref::from_schema_name(EventsError::name()).into()),
         Family::Otlp => ("application/json", Ref::from_schema_name(OtlpError::name()).into()),
         Family::Plain => ("text/plain; charset=utf-8", Object::with_type(Type::String).into()),
     };
@@ -356,7 +402,7 @@ fn refusal(status: u16, details: &'static str, family: Family) -> Response {
         .description(details)
         .content(media_type, ContentBuilder::new().schema(Some(schema)).build())
         .header("X-Error-Code", text("The stable code of the refusal."));
-    if family == Family::Otlp {
+    if family == Family::Otlp || (family == Family::Events && ![401, 403, 429].contains(&status)) {
         let protobuf = ContentBuilder::new().schema(Some(Object::with_type(Type::String))).build();
         response = response.content("application/x-protobuf", protobuf);
     }

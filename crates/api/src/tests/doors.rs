@@ -388,6 +388,18 @@ fn needed(method: &Method, path: &str) -> Need {
     let is_write = *method == Method::POST
         && ["/v1/ingest", "/v1/metrics", "/api/v1/write", "/api/v1/otlp/v1/metrics"]
             .contains(&path);
+    const SENDS_EVENTS: [&str; 10] = [
+        "/v1/events/ingest",
+        "/v1/events/batch",
+        "/v1/cloudevents",
+        "/v1/track",
+        "/v1/identify",
+        "/v1/page",
+        "/v1/screen",
+        "/v1/group",
+        "/v1/alias",
+        "/v1/batch",
+    ];
     let is_tenant_change = path.starts_with("/v1/tenants") && *method != Method::GET;
     if is_public(method, path) {
         Need::Nothing
@@ -404,6 +416,12 @@ fn needed(method: &Method, path: &str) -> Need {
         "/api/admin/",
     ]) {
         Need::One(access::Permission::Admin)
+    } else if SENDS_EVENTS.contains(&path) {
+        Need::One(access::Permission::EventsWrite)
+    } else if path.starts_with("/v1/events/schemas") && *method != Method::GET {
+        Need::One(access::Permission::RulesWrite)
+    } else if path.starts_with("/v1/events/") {
+        Need::One(access::Permission::EventsRead)
     } else if is_write {
         Need::One(access::Permission::MetricsWrite)
     } else {
