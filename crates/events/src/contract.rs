@@ -11,6 +11,7 @@ mod event_log;
 mod model_dead_letters;
 #[cfg(test)]
 mod model_log;
+mod workers;
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use platform::Clock;
 pub use consumers::*;
 pub use dead_letters::*;
 pub use event_log::*;
+pub use workers::*;
 
 use crate::{
     Batch, DeadLetters, Entry, EventKey, EventLog, Lane, NewEvent, Offset, Outcome, Page,
@@ -118,6 +120,27 @@ macro_rules! dead_letter_contract {
             depths_follow_what_is_kept,
             dead_letters_survive_a_restart,
             simultaneous_dead_letters_are_all_kept,
+        );
+    };
+}
+
+/// Makes a test of each check of workers over the consumers and dead letters of an engine, as
+/// [`event_log_contract`](crate::event_log_contract) does of the log. The engine is a [`DeadLetterEngine`].
+#[macro_export]
+macro_rules! worker_contract {
+    ($($engine:tt)+) => {
+        $crate::contract_tests!(
+            [$($engine)+],
+            every_entry_is_processed_once_and_settled,
+            a_lane_waits_for_its_entry_that_is_retried_and_others_do_not,
+            an_entry_that_fails_too_often_becomes_a_dead_letter,
+            an_entry_that_will_never_succeed_becomes_a_dead_letter_at_once,
+            what_is_no_event_becomes_a_dead_letter,
+            an_entry_is_not_given_up_because_something_else_is_unavailable,
+            a_panic_of_the_handler_is_a_failed_attempt,
+            a_dead_letter_that_is_sent_back_is_processed,
+            a_dead_letter_that_fails_again_waits_again,
+            stopping_leaves_what_is_not_done,
         );
     };
 }

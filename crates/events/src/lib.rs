@@ -17,6 +17,7 @@ mod filter;
 mod gateway;
 mod log;
 mod tail;
+mod workers;
 
 pub use consumer::{Body, Consumer, ConsumerConfig, Delivery, FetchLimits, Settlement};
 pub use custom_schemas::{
@@ -40,3 +41,4 @@ pub use gateway::{
 };
 pub use log::{Bounds, EventLog, LogError, LogStats, Outcome, Page, ReadLimits};
 pub use tail::{Tail, TailBatch, TailEvent, Tails};
+pub use workers::{Handler, HandlerError, WorkerParts, WorkerSettings, WorkerStats, Workers};

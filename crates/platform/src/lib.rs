@@ -22,4 +22,4 @@ pub use histogram::{DURATION_BOUNDS, Histogram, HistogramSnapshot};
 pub use http::SystemHttpClient;
 pub use http::{HttpClient, HttpError, HttpRequest, HttpResponse};
 pub use rng::{Rng, SimRng, SystemRng};
-pub use tasks::{TaskFailure, Tasks, Threads};
+pub use tasks::{TaskFailure, Tasks, Threads, panic_message};

@@ -8,3 +8,4 @@ use engine::engine;
 crate::event_log_contract!(engine);
 crate::consumer_contract!(engine);
 crate::dead_letter_contract!(engine);
+crate::worker_contract!(engine);
