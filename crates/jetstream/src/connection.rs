@@ -1,13 +1,14 @@
 //! The connection to NATS: made in the background, made again for ever, and what is asked over it.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::client::Request;
-use async_nats::jetstream::stream::Stream;
 use async_nats::{Client, ConnectOptions, Event, HeaderMap, RequestErrorKind, ServerAddr};
 use bytes::Bytes;
 use events::LogError;
+use percent_encoding::percent_decode_str;
 use platform::{Clock, Rng};
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject as _;
@@ -22,6 +23,9 @@ use crate::settings::{Authentication, Settings, SettingsError, TlsSettings};
 
 /// The pause after the first attempt that failed; doubled with each, up to the configured one.
 const BACKOFF_START: Duration = Duration::from_millis(100);
+
+/// The longest pause before a question is asked again.
+const AGAIN_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// When a sender should come again after it was refused.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -103,7 +107,7 @@ impl Connection {
         let state = Arc::new(watch::Sender::new(State::default()));
         let names = addresses.iter().map(redacted).collect::<Vec<_>>().join(",");
         info!(servers = names, "connecting to nats");
-        let options = options(settings, Arc::clone(&state), &rng)?;
+        let options = options(settings, &addresses, Arc::clone(&state), &rng)?;
         // With retries in the background, only what cannot be resolved at all fails here, and addresses were parsed.
         let client =
             options.connect(addresses).await.map_err(|_| SettingsError::Server { place: 1 })?;
@@ -242,13 +246,26 @@ impl Connection {
         read(&answer.payload)
     }
 
-    pub(crate) async fn stream(&self, name: &str) -> Result<Stream<()>, LogError> {
-        let mut context = async_nats::jetstream::new(self.client.clone());
-        context.set_timeout(self.request_timeout);
-        context.get_stream_no_info(name).await.map_err(|error| LogError::Unavailable {
-            reason: error.to_string(),
-            retry_after: RETRY_AFTER,
-        })
+    /// Asks again while there is no answer, for as long as a request may take.
+    pub(crate) async fn again<T, F>(&self, ask: impl Fn() -> F) -> Result<T, ApiError>
+    where
+        F: Future<Output = Result<T, ApiError>>,
+    {
+        let deadline = self.deadline(self.request_timeout);
+        let mut failures = 0_u32;
+        loop {
+            let error = match ask().await {
+                Err(error @ (ApiError::NoAnswer(_) | ApiError::NoResponders(_))) => error,
+                answer => return answer,
+            };
+            let wait = self.backoff(failures, AGAIN_WAIT_MAX);
+            failures = failures.saturating_add(1);
+            let too_late = self.clock.monotonic().saturating_add(wait) >= deadline;
+            if too_late || self.state().closed {
+                return Err(error);
+            }
+            self.sleep(wait).await;
+        }
     }
 }
 
@@ -285,6 +302,7 @@ pub(crate) fn backoff(rng: &dyn Rng, failures: u32, longest: Duration) -> Durati
 
 fn options(
     settings: &Settings,
+    addresses: &[ServerAddr],
     state: Arc<watch::Sender<State>>,
     rng: &Arc<dyn Rng>,
 ) -> Result<ConnectOptions, SettingsError> {
@@ -306,7 +324,7 @@ fn options(
             std::future::ready(())
         });
     match &settings.authentication {
-        Authentication::None => Ok(options),
+        Authentication::None => Ok(with_address(options, addresses)),
         Authentication::Token(token) => Ok(options.token(token.expose_secret().to_owned())),
         Authentication::Password { user, password } => {
             Ok(options.user_and_password(user.clone(), password.expose_secret().to_owned()))
@@ -315,6 +333,20 @@ fn options(
             options.credentials(content.expose_secret()).map_err(SettingsError::Credentials)
         }
         Authentication::NKey(seed) => Ok(options.nkey(seed.expose_secret().to_owned())),
+    }
+}
+
+/// Takes user and password, or a token, from the first address that has them; the client library does not.
+fn with_address(options: ConnectOptions, addresses: &[ServerAddr]) -> ConnectOptions {
+    let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let Some((address, user)) =
+        addresses.iter().find_map(|address| Some((address, address.username()?)))
+    else {
+        return options;
+    };
+    match address.password() {
+        Some(password) => options.user_and_password(plain(user), plain(password)),
+        None => options.token(plain(user)),
     }
 }
 

@@ -28,7 +28,6 @@ use tracing::info;
 use self::index::{Index, Slot};
 use crate::connection::{Acknowledgement, ApiError, Connection, RETRY_AFTER};
 use crate::consumer::pull::{Pull, Pulled};
-use crate::log::read::{is_missing, stored, unavailable};
 use crate::message::Stored;
 use crate::settings::Settings;
 use crate::streams::{self, StreamState};
@@ -165,19 +164,10 @@ impl JetStreamDeadLetters {
         let at = self.connection.clock.now();
         let mut unique = [0; 16];
         self.connection.rng.fill(&mut unique);
-        let unique = format!("{:032x}", u128::from_le_bytes(unique));
-        // A consumer that stops between this and its acknowledgement gives up the same event again.
-        let message_id = match letter.offset {
-            Some(offset) => format!("dead:{}:{offset}", letter.consumer),
-            None => format!("dead:{unique}"),
-        };
+        let message_id = format!("dead:{:032x}", u128::from_le_bytes(unique));
         let subject = letter::subject_of(&letter, DeadLetterState::Waiting);
         let (headers, bytes) = self.message(&letter, None, at);
-        let mut sent = self.store(&subject, &headers, &bytes, &message_id).await?;
-        if sent.duplicate && self.fetch(sent.sequence).await?.is_none() {
-            // The earlier one was decided on meanwhile.
-            sent = self.store(&subject, &headers, &bytes, &format!("dead:{unique}")).await?;
-        }
+        let sent = self.store(&subject, &headers, &bytes, &message_id).await?;
         let slot = Slot {
             id: DeadLetterId(sent.sequence),
             sequence: sent.sequence,
@@ -266,19 +256,16 @@ impl JetStreamDeadLetters {
 
     /// Returns the message at a position, as the leader knows it.
     async fn fetch(&self, sequence: u64) -> Result<Option<Stored>, LogError> {
-        let stream = self.connection.stream(self.stream_name()).await?;
-        let found = stream.get_raw_message(sequence).await;
-        match found {
-            Ok(message) => Ok(Some(stored(message))),
-            Err(error) if is_missing(&error.kind()) => Ok(None),
-            Err(error) => Err(unavailable(&error)),
-        }
+        streams::message(&self.connection, self.stream_name(), sequence)
+            .await
+            .map_err(ApiError::into_unavailable)
     }
 
     /// Deletes a message; returns whether it was there.
     async fn delete(&self, sequence: u64) -> Result<bool, ApiError> {
         let subject = format!("STREAM.MSG.DELETE.{}", self.stream_name());
-        match self.connection.api(&subject, &json!({ "seq": sequence })).await {
+        let request = json!({ "seq": sequence });
+        match self.connection.again(|| self.connection.api(&subject, &request)).await {
             Ok(answer) => Ok(answer["success"].as_bool() == Some(true)),
             // No message is found, or none can be deleted because there is none.
             Err(ApiError::Refused { code: 10_037 | 10_043 | 10_057, .. }) => Ok(false),

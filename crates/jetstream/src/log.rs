@@ -2,7 +2,7 @@
 
 mod append;
 mod follow;
-pub(crate) mod read;
+mod read;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -66,6 +66,8 @@ pub async fn connect(
         lanes: (0..LANE_LOCKS).map(|_| tokio::sync::Mutex::new(())).collect(),
         end: watch::Sender::new(Offset::default()),
         queued: AtomicUsize::new(0),
+        drained: Notify::new(),
+        closing: AtomicBool::new(false),
         counters: Counters::default(),
         known: Mutex::new(Known::default()),
         trim: Notify::new(),
@@ -101,13 +103,13 @@ impl JetStreamLog {
     pub async fn close(&self, timeout: Duration) -> bool {
         let shared = &self.shared;
         let deadline = shared.connection.deadline(timeout);
-        shared.connection.set_closed();
-        let slots = u32::try_from(shared.settings.in_flight_max).unwrap_or(u32::MAX);
+        shared.closing.store(true, Ordering::SeqCst);
         let idle = tokio::select! {
             biased;
-            all = shared.in_flight.acquire_many(slots) => all.is_ok(),
+            () = shared.idle() => true,
             () = shared.connection.clock.sleep_until(deadline) => false,
         };
+        shared.connection.set_closed();
         let tasks = self.tasks.lock().take();
         if let Some(mut tasks) = tasks {
             tasks.abort_all();
@@ -178,6 +180,9 @@ impl EventLog for JetStreamLog {
 
     fn refusal(&self) -> Option<String> {
         let state = self.shared.connection.state();
+        if self.shared.closing.load(Ordering::Relaxed) {
+            return Some(LogError::Closed.to_string());
+        }
         if !state.is_usable() {
             return Some(state.refusal());
         }
@@ -199,6 +204,10 @@ struct Shared {
     end: watch::Sender<Offset>,
     /// Events in appends that have not returned.
     queued: AtomicUsize,
+    /// Told when there are none.
+    drained: Notify,
+    /// Whether no more events are taken.
+    closing: AtomicBool,
     counters: Counters,
     known: Mutex<Known>,
     /// Asks for room.
@@ -231,6 +240,20 @@ impl Shared {
     /// Waits until the stream can be used, for as long as a request may take.
     async fn ready(&self) -> Result<u64, LogError> {
         self.connection.usable(self.connection.deadline(self.settings.request_timeout)).await
+    }
+
+    /// Completes once no append is under way.
+    async fn idle(&self) {
+        loop {
+            let drained = self.drained.notified();
+            tokio::pin!(drained);
+            // Registered before the check, so that the last one to end is not missed.
+            drained.as_mut().enable();
+            if self.queued.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            drained.await;
+        }
     }
 
     async fn bounds(&self) -> Result<Bounds, LogError> {

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 /// All settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The servers, as in `nats://one:4222,tls://two:4222`. May hold user names and passwords.
+    /// The servers, as in `nats://one:4222,tls://two:4222`. The first may hold a user with a password, or a token.
     pub servers: SecretString,
     /// What the connection is called in the server's reports.
     pub client_name: String,

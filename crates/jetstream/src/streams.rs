@@ -1,19 +1,102 @@
 //! The streams: made if they are missing, widened if they are narrower than configured, never narrowed.
 
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::RawMessage;
+use async_nats::{HeaderMap, StatusCode};
+use bytes::Bytes;
 use events::LogError;
+use model::Timestamp;
 use serde_json::{Map, Value, json};
 use tracing::{info, warn};
 
 use crate::connection::{ApiError, Connection};
+use crate::message::Stored;
 use crate::settings::{Settings, Storage};
 
 /// JetStream says that a stream does not exist.
 const STREAM_NOT_FOUND: u64 = 10_059;
 
+/// JetStream says that there is no such message.
+const NO_MESSAGE: u64 = 10_037;
+
 /// Makes both streams as configured.
 pub(crate) async fn ensure(connection: &Connection, settings: &Settings) -> Result<(), ApiError> {
     ensure_one(connection, events(settings)).await?;
     ensure_one(connection, dead_letters(settings)).await
+}
+
+/// Returns the message at a position, as the leader knows it.
+pub(crate) async fn message(
+    connection: &Connection,
+    name: &str,
+    sequence: u64,
+) -> Result<Option<Stored>, ApiError> {
+    get(connection, name, json!({ "seq": sequence })).await
+}
+
+/// Returns the first message at a position or behind it that was published under a subject, as the leader knows it.
+pub(crate) async fn next_message(
+    connection: &Connection,
+    name: &str,
+    sequence: u64,
+    filter: &str,
+) -> Result<Option<Stored>, ApiError> {
+    get(connection, name, json!({ "seq": sequence, "next_by_subj": filter })).await
+}
+
+async fn get(
+    connection: &Connection,
+    name: &str,
+    request: Value,
+) -> Result<Option<Stored>, ApiError> {
+    let subject = format!("STREAM.MSG.GET.{name}");
+    let mut answer = match connection.again(|| connection.api(&subject, &request)).await {
+        Ok(answer) => answer,
+        Err(ApiError::Refused { code: NO_MESSAGE, .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let not_understood = |error: String| ApiError::NoAnswer(format!("not understood: {error}"));
+    let message: RawMessage = serde_json::from_value(answer["message"].take())
+        .map_err(|error| not_understood(error.to_string()))?;
+    let message =
+        StreamMessage::try_from(message).map_err(|error| not_understood(error.to_string()))?;
+    Ok(Some(stored(message)))
+}
+
+/// Returns the message at a position, as any server that keeps a copy knows it. One that lags behind knows of none.
+pub(crate) async fn message_of_any(
+    connection: &Connection,
+    name: &str,
+    sequence: u64,
+) -> Result<Option<Stored>, ApiError> {
+    let subject = format!("$JS.API.DIRECT.GET.{name}");
+    let request = Bytes::from(json!({ "seq": sequence }).to_string());
+    let ask = || connection.request(&subject, HeaderMap::new(), request.clone());
+    let answer = connection.again(ask).await?;
+    match answer.status {
+        None => {}
+        Some(StatusCode::NOT_FOUND) => return Ok(None),
+        Some(status) => return Err(ApiError::NoAnswer(status.to_string())),
+    }
+    let message =
+        StreamMessage::try_from(answer).map_err(|error| ApiError::NoAnswer(error.to_string()))?;
+    Ok(Some(stored(message)))
+}
+
+fn stored(message: StreamMessage) -> Stored {
+    Stored {
+        sequence: message.sequence,
+        subject: message.subject.to_string(),
+        headers: message.headers,
+        payload: message.payload,
+        at: time(message.time),
+    }
+}
+
+/// Returns a time of the client library in milliseconds.
+pub(crate) fn time(time: async_nats::datetime::DateTime) -> Timestamp {
+    let millis = time.unix_timestamp_nanos().div_euclid(1_000_000);
+    Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
 }
 
 /// What is known of a stream.
@@ -31,7 +114,8 @@ pub(crate) struct StreamState {
 
 /// Asks for the state of a stream.
 pub(crate) async fn state(connection: &Connection, name: &str) -> Result<StreamState, ApiError> {
-    let answer = connection.api(&format!("STREAM.INFO.{name}"), &Value::Null).await?;
+    let subject = format!("STREAM.INFO.{name}");
+    let answer = connection.again(|| connection.api(&subject, &Value::Null)).await?;
     Ok(read_state(&answer))
 }
 

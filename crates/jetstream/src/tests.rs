@@ -1,7 +1,11 @@
 //! Tests on real servers of NATS.
 
+mod consumers;
 mod contract;
+mod failures;
+mod letters;
 mod log;
+mod security;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -6,11 +6,11 @@ use async_nats::jetstream;
 use async_nats::{StatusCode, Subject, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use model::Timestamp;
 use serde_json::json;
 
 use crate::connection::{ApiError, Connection};
 use crate::message::Stored;
+use crate::streams;
 
 /// How much longer than it was told the server may take to end a request.
 const GRACE: Duration = Duration::from_secs(2);
@@ -121,9 +121,7 @@ fn arrival(message: async_nats::Message, connection: &Connection) -> Result<Arri
     let info = message.info().map_err(|error| error.to_string())?;
     let sequence = info.stream_sequence;
     let attempt = u32::try_from(info.delivered).unwrap_or(u32::MAX);
-    let nanos = info.published.unix_timestamp_nanos();
-    let published_at =
-        Timestamp::from_millis(i64::try_from(nanos.div_euclid(1_000_000)).unwrap_or(i64::MAX));
+    let published_at = streams::time(info.published);
     let message = message.message;
     let reply = message.reply.ok_or("a message without address for its acknowledgement")?;
     let stored = Stored {

@@ -30,9 +30,6 @@ const TOO_LONG: [u64; 2] = [10_054, 10_097];
 
 impl Shared {
     pub(super) async fn append(&self, batch: Batch) -> Result<Vec<Outcome>, LogError> {
-        if self.connection.state().closed {
-            return Err(LogError::Closed);
-        }
         let _queued = self.queue(batch.events.len())?;
         let limit_bytes = self.connection.client().max_payload().saturating_sub(HEADERS_BYTES_MAX);
         if let Some(event) = batch.events.iter().find(|event| event.envelope.len() > limit_bytes) {
@@ -62,8 +59,13 @@ impl Shared {
     }
 
     fn queue(&self, count: usize) -> Result<Queued<'_>, LogError> {
-        let queued = self.queued.fetch_add(count, Ordering::Relaxed);
+        // An empty batch counts as well: closing waits for whoever came before it.
+        let count = count.max(1);
+        let queued = self.queued.fetch_add(count, Ordering::SeqCst);
         let guard = Queued { shared: self, count };
+        if self.closing.load(Ordering::SeqCst) {
+            return Err(LogError::Closed);
+        }
         if queued > 0 && queued.saturating_add(count) > self.settings.queued_max {
             return Err(LogError::Overloaded {
                 reason: format!("{queued} events wait to be stored"),
@@ -234,7 +236,9 @@ struct Queued<'a> {
 
 impl Drop for Queued<'_> {
     fn drop(&mut self) {
-        self.shared.queued.fetch_sub(self.count, Ordering::Relaxed);
+        if self.shared.queued.fetch_sub(self.count, Ordering::SeqCst) == self.count {
+            self.shared.drained.notify_waiters();
+        }
     }
 }
 

@@ -1,14 +1,13 @@
 //! Reading the stream without a consumer: message by message, many at once.
 
-use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::{DirectGetErrorKind, RawMessageErrorKind};
 use events::{LogError, Offset, Page, ReadLimits};
 use futures_util::{StreamExt as _, stream};
 use model::Timestamp;
 
 use super::Shared;
-use crate::connection::RETRY_AFTER;
+use crate::connection::ApiError;
 use crate::message::{EVENTS_FILTER, EVENTS_PREFIX, Stored};
+use crate::streams;
 
 /// How many messages are asked for at once.
 const READ_AHEAD: usize = 256;
@@ -35,32 +34,27 @@ impl Shared {
 
     /// Reads on until the page is full, the end is reached, or there is a gap; behind a gap, it goes on the next time.
     async fn read_on(&self, reading: &mut Reading, end: u64) -> Result<(), LogError> {
-        let stream = self.connection.stream(&self.settings.stream.name).await?;
         let start = reading.page.next.0;
         let count = (reading.limits.entries_max - reading.page.entries.len()) as u64;
         let sequences = start..end.min(start.saturating_add(count));
         let mut messages = stream::iter(sequences)
-            .map(|sequence| {
-                let stream = &stream;
-                async move { (sequence, stream.direct_get(sequence).await) }
+            .map(|sequence| async move {
+                let name = &self.settings.stream.name;
+                (sequence, streams::message_of_any(&self.connection, name, sequence).await)
             })
             .buffered(READ_AHEAD);
         while let Some((sequence, found)) = messages.next().await {
-            let message = match found {
-                Ok(message) => stored(message),
-                Err(error) if error.kind() == DirectGetErrorKind::NotFound => {
-                    drop(messages);
-                    // A server that lags behind has not got it yet: only the leader knows of gaps.
-                    let next = self.next_event(sequence).await?;
-                    let Some(next) = next.filter(|next| next.sequence < end) else {
-                        reading.page.next = Offset(end);
-                        return Ok(());
-                    };
-                    reading.page.next = Offset(next.sequence);
-                    reading.add(&next);
+            let Some(message) = found.map_err(ApiError::into_unavailable)? else {
+                drop(messages);
+                // A server that lags behind has not got it yet: only the leader knows of gaps.
+                let next = self.next_event(sequence).await?;
+                let Some(next) = next.filter(|next| next.sequence < end) else {
+                    reading.page.next = Offset(end);
                     return Ok(());
-                }
-                Err(error) => return Err(unavailable(&error)),
+                };
+                reading.page.next = Offset(next.sequence);
+                reading.add(&next);
+                return Ok(());
             };
             if !reading.add(&message) {
                 return Ok(());
@@ -71,24 +65,17 @@ impl Shared {
 
     /// Returns the message at a position, as the leader knows it.
     pub(super) async fn get(&self, sequence: u64) -> Result<Option<Stored>, LogError> {
-        self.ready().await?;
-        let stream = self.connection.stream(&self.settings.stream.name).await?;
-        let found = stream.get_raw_message(sequence).await;
-        match found {
-            Ok(message) => Ok(Some(stored(message))),
-            Err(error) if is_missing(&error.kind()) => Ok(None),
-            Err(error) => Err(unavailable(&error)),
-        }
+        streams::message(&self.connection, &self.settings.stream.name, sequence)
+            .await
+            .map_err(ApiError::into_unavailable)
     }
 
     /// Returns the first event at a position or behind it, as the leader knows it.
     async fn next_event(&self, sequence: u64) -> Result<Option<Stored>, LogError> {
-        let stream = self.connection.stream(&self.settings.stream.name).await?;
-        match stream.get_first_raw_message_by_subject(EVENTS_FILTER, sequence).await {
-            Ok(message) => Ok(Some(stored(message))),
-            Err(error) if is_missing(&error.kind()) => Ok(None),
-            Err(error) => Err(unavailable(&error)),
-        }
+        let name = &self.settings.stream.name;
+        streams::next_message(&self.connection, name, sequence, EVENTS_FILTER)
+            .await
+            .map_err(ApiError::into_unavailable)
     }
 
     /// Returns where the first event is whose time is `time` or later, by bisection: exact where times ascend, and as far
@@ -145,28 +132,5 @@ impl Reading {
             Err(_) => self.page.skipped = self.page.skipped.saturating_add(1),
         }
         !self.is_full()
-    }
-}
-
-pub(crate) fn stored(message: StreamMessage) -> Stored {
-    let nanos = message.time.unix_timestamp_nanos();
-    let millis = i64::try_from(nanos.div_euclid(1_000_000)).unwrap_or(i64::MAX);
-    Stored {
-        sequence: message.sequence,
-        subject: message.subject.to_string(),
-        headers: message.headers,
-        payload: message.payload,
-        at: Timestamp::from_millis(millis),
-    }
-}
-
-pub(crate) fn is_missing(kind: &RawMessageErrorKind) -> bool {
-    *kind == RawMessageErrorKind::NoMessageFound
-}
-
-pub(crate) fn unavailable(error: &dyn std::error::Error) -> LogError {
-    LogError::Unavailable {
-        reason: format!("cannot read the stream: {error}"),
-        retry_after: RETRY_AFTER,
     }
 }

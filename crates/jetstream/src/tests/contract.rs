@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use events::contract::Engine;
-use events::{EventLog, consumer_contract, event_log_contract};
+use bytes::Bytes;
+use events::contract::{DeadLetterEngine, Engine};
+use events::{DeadLetters, EventLog, consumer_contract, dead_letter_contract, event_log_contract};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use platform::Clock;
@@ -47,6 +48,22 @@ impl Engine for JetStreamEngine {
     }
 }
 
+impl DeadLetterEngine for JetStreamEngine {
+    fn dead_letters(&self) -> Arc<dyn DeadLetters> {
+        self.stream.dead_letters.clone()
+    }
+
+    fn plant(&mut self, bytes: Bytes) -> BoxFuture<'_, ()> {
+        async move {
+            let client = async_nats::connect(self.server.url()).await.expect("a connection");
+            let context = async_nats::jetstream::new(client);
+            let sent = context.publish("events.shop.user.login", bytes).await.expect("sent");
+            sent.await.expect("stored");
+        }
+        .boxed()
+    }
+}
+
 async fn engine() -> Option<JetStreamEngine> {
     let server = NatsServer::start()?;
     let stream = open(settings(&server.url())).await;
@@ -55,3 +72,4 @@ async fn engine() -> Option<JetStreamEngine> {
 
 event_log_contract!(optional engine);
 consumer_contract!(optional engine);
+dead_letter_contract!(optional engine);
