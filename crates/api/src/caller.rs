@@ -10,6 +10,7 @@ use model::{AppendReceipt, Cancellation, TenantId, Timestamp, WriteBatch};
 use parking_lot::Mutex;
 use promql::ast::Expr;
 use promql::{Engine, EngineConfig, QueryError, QueryOutcome, QueryRange};
+use tokio::sync::Semaphore;
 use tsdb::Store;
 
 use crate::breaker::Breaker;
@@ -161,6 +162,8 @@ pub(crate) struct Tenant {
     pub(crate) snapshot: Snapshot,
     pub(crate) breaker: Breaker,
     pub(crate) last_answers: LastAnswers,
+    /// Held while a page of events is read and searched for somebody who follows them.
+    pub(crate) tailing: Semaphore,
     /// Held while the folder is walked, so that it is walked once. Never held across an await.
     measured: Mutex<Option<(Duration, u64)>>,
 }
@@ -174,6 +177,7 @@ impl Tenant {
             snapshot: Snapshot::default(),
             breaker: Breaker::default(),
             last_answers: LastAnswers::default(),
+            tailing: Semaphore::new(1),
             measured: Mutex::new(None),
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
+use events::LogError;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use ingest::{OtlpFormat, encode_otlp_status};
 use model::{AppendError, SourceError};
@@ -166,7 +167,7 @@ impl Kind {
                 S::FORBIDDEN,
                 "app_forbidden",
                 "forbidden",
-                "The event belongs to another app than the one that the key is for.",
+                "The request is about another app than the one that the key is for.",
             ),
             Self::TenantUnknown => {
                 (S::NOT_FOUND, "tenant_unknown", "not_found", "There is no such tenant.")
@@ -408,6 +409,23 @@ impl From<SourceError> for Failure {
             SourceError::Storage { .. } => Kind::StorageFailed,
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+impl From<LogError> for Failure {
+    fn from(error: LogError) -> Self {
+        let message = error.to_string();
+        match error {
+            LogError::Unavailable { retry_after, .. } => {
+                Self::overloaded(message).retry_after(retry_after)
+            }
+            LogError::TooLarge { .. } => Self::new(Kind::TooLarge, message),
+            LogError::Damaged { .. } => Self::new(Kind::StorageFailed, message),
+            LogError::Overloaded { .. }
+            | LogError::Full { .. }
+            | LogError::Consumer { .. }
+            | LogError::Closed => Self::overloaded(message),
+        }
     }
 }
 

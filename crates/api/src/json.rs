@@ -17,6 +17,11 @@ impl Json {
         self.0
     }
 
+    /// Returns whether nothing is written yet.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Writes what is JSON already.
     pub(crate) fn raw(&mut self, text: &str) {
         self.0.extend_from_slice(text.as_bytes());

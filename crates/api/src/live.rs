@@ -204,7 +204,8 @@ impl Connection {
     }
 }
 
-fn into_text(json: crate::json::Json) -> Utf8Bytes {
+/// Returns JSON as the text of a message.
+pub(crate) fn into_text(json: crate::json::Json) -> Utf8Bytes {
     // Only text is ever written to it; nothing is lost should that change.
     Utf8Bytes::from(String::from_utf8_lossy(&json.into_bytes()).into_owned())
 }

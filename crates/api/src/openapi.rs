@@ -147,6 +147,17 @@ impl Description {
         self
     }
 
+    /// Answers 200 with any number of JSON objects, one after the other.
+    pub(crate) fn answers_items<T: ToSchema>(
+        mut self,
+        media_type: &'static str,
+        details: &'static str,
+    ) -> Self {
+        let content = Content { media_type, schema: Some(self.refer::<T>()) };
+        self.answers.push(Answer { status: 200, details, contents: vec![content] });
+        self
+    }
+
     /// Lets the answer described last have a body of another media type, as the request's.
     pub(crate) fn or_media(mut self, media_type: &'static str) -> Self {
         if let Some(answer) = self.answers.last_mut() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use access::Access;
 use axum::extract::Request;
-use events::{CustomSchemas, DeadLetters, EventLog, Gateway};
+use events::{CustomSchemas, DeadLetters, EventLog, Gateway, Tails};
 use model::TenantId;
 use parking_lot::RwLock;
 use platform::{Clock, Rng};
@@ -71,6 +71,8 @@ pub struct Events {
     pub dead_letters: Arc<dyn DeadLetters>,
     /// What custom events have to fit.
     pub schemas: Arc<CustomSchemas>,
+    /// What the log stands on: `embedded` or `nats`.
+    pub engine: &'static str,
 }
 
 /// What the routes allow.
@@ -123,6 +125,7 @@ impl Default for ApiLimits {
 pub(crate) struct App {
     pub(crate) stores: Stores,
     pub(crate) events: Events,
+    pub(crate) tails: Arc<Tails>,
     pub(crate) identity: Identity,
     pub(crate) cross_origin: CrossOrigin,
     pub(crate) engine: Engine,
@@ -180,6 +183,7 @@ impl App {
             live: Arc::new(Semaphore::new(limits.live_connections_max)),
             tenants: RwLock::default(),
             stores,
+            tails: Tails::new(Arc::clone(&events.log)),
             events,
             identity,
             cross_origin,

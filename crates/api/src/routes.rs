@@ -15,8 +15,8 @@ use crate::page::Assets;
 use crate::parts::{ApiParts, App};
 use crate::reference::Reference;
 use crate::{
-    admin, configuration, enforce, events, exposition, guard, legacy, live, observe, otlp, page,
-    profiles, prometheus, reference, remote_write, session, status,
+    admin, configuration, dead_letters, enforce, events, exposition, guard, legacy, live, observe,
+    otlp, page, profiles, prometheus, reference, remote_write, session, status, tail,
 };
 
 /// Returns the routes over `parts`.
@@ -70,6 +70,8 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(otlp::endpoints());
     endpoints.extend(legacy::endpoints());
     endpoints.extend(live::endpoints());
+    endpoints.extend(tail::endpoints());
+    endpoints.extend(dead_letters::endpoints());
     endpoints.extend(events::endpoints());
     endpoints.extend(admin::endpoints());
     endpoints.extend(configuration::endpoints());

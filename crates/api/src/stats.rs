@@ -1,6 +1,7 @@
 //! What the API counts about itself. Others give it names: this module knows no format.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -82,6 +83,24 @@ impl Gauge {
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A live connection that is counted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct LiveConnection(Arc<ApiStats>);
+
+impl LiveConnection {
+    /// Counts one more until the result is dropped.
+    pub(crate) fn enter(stats: &Arc<ApiStats>) -> Self {
+        stats.live.0.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(stats))
+    }
+}
+
+impl Drop for LiveConnection {
+    fn drop(&mut self) {
+        self.0.live.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

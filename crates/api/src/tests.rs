@@ -3,6 +3,7 @@
 mod admin;
 mod bad;
 mod cross_origin;
+mod dead_letters;
 mod doors;
 mod intake;
 mod limits;
@@ -12,6 +13,7 @@ mod page;
 mod reads;
 mod sessions;
 mod socket;
+mod tail;
 mod tls;
 mod transport;
 mod writes;
@@ -222,6 +224,20 @@ impl Server {
         self.stores.add(TenantId::new(name).expect("a name"), store);
     }
 
+    /// Removes what the log of events need not keep.
+    fn cut_log(&self) {
+        self.log.maintain().expect("maintained");
+    }
+
+    /// Sends a request and returns how the answer begins.
+    async fn ask(&self, mut request: Request<Body>) -> (StatusCode, HeaderMap) {
+        if request.extensions().get::<ConnectionInfo>().is_none() {
+            request.extensions_mut().insert(connection_from("127.0.0.1"));
+        }
+        let response = self.router.clone().oneshot(request).await.expect("infallible");
+        (response.status(), response.headers().clone())
+    }
+
     async fn send(&self, mut request: Request<Body>) -> (StatusCode, HeaderMap, Vec<u8>) {
         if request.extensions().get::<ConnectionInfo>().is_none() {
             request.extensions_mut().insert(connection_from("127.0.0.1"));
@@ -302,7 +318,12 @@ async fn events_in(
 ) -> (Arc<EmbeddedLog>, Events) {
     let clock: Arc<dyn Clock> = Arc::new(Arc::clone(clock));
     let disk = || Arc::clone(fs) as Arc<dyn Fs>;
-    let config = EmbeddedConfig::default();
+    // Small and short, so that a test can see it end.
+    let config = EmbeddedConfig {
+        segment_bytes_max: 256 << 10,
+        retention: Some(Duration::from_hours(1)),
+        ..EmbeddedConfig::default()
+    };
     let (log, _) = EmbeddedLog::open(disk(), Path::new("events"), Arc::clone(&clock), config)
         .expect("an empty disk");
     let log = Arc::new(log);
@@ -324,7 +345,7 @@ async fn events_in(
         SimRng::new(4),
         GatewaySettings::default(),
     ));
-    (Arc::clone(&log), Events { gateway, log, dead_letters, schemas })
+    (Arc::clone(&log), Events { gateway, log, dead_letters, schemas, engine: "embedded" })
 }
 
 /// A configuration without keys that cannot be read again.

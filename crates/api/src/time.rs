@@ -54,9 +54,18 @@ fn float_millis(seconds: f64) -> Option<i64> {
 /// Returns the RFC 3339 text of a time; times beyond the years -9999 to 9999 as the nearest of them.
 #[must_use]
 pub fn format_rfc3339(time: Timestamp) -> String {
+    nearest(time).to_string()
+}
+
+/// As [`format_rfc3339`], always with milliseconds.
+pub(crate) fn format_rfc3339_millis(time: Timestamp) -> String {
+    format!("{:.3}", nearest(time))
+}
+
+fn nearest(time: Timestamp) -> jiff::Timestamp {
     let millis = time.as_millis();
     let nearest = if millis < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
-    jiff::Timestamp::from_millisecond(millis).unwrap_or(nearest).to_string()
+    jiff::Timestamp::from_millisecond(millis).unwrap_or(nearest)
 }
 
 /// Returns a duration as Go spells it: `1h2m3.5s`, `350ms`, `0s`.
@@ -176,5 +185,10 @@ mod tests {
             assert_eq!(format_go_duration(Duration::from_millis(millis)), expected);
         }
         assert_eq!(format_rfc3339(Timestamp::from_millis(1_500)), "1970-01-01T00:00:01.5Z");
+        for (millis, expected) in
+            [(1_500, "1970-01-01T00:00:01.500Z"), (0, "1970-01-01T00:00:00.000Z")]
+        {
+            assert_eq!(format_rfc3339_millis(Timestamp::from_millis(millis)), expected);
+        }
     }
 }

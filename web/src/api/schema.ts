@@ -610,6 +610,70 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/events/dead-letters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List what could not be processed
+         * @description Needs the permission `events:read`.
+         */
+        get: operations["get_v1_events_dead_letters"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/events/dead-letters/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a dead letter with all its bytes
+         * @description Needs the permission `events:read`.
+         */
+        get: operations["get_v1_events_dead_letters_id"];
+        put?: never;
+        post?: never;
+        /**
+         * Give up a dead letter for good
+         * @description Needs the permission `rules:write`.
+         */
+        delete: operations["delete_v1_events_dead_letters_id"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/events/dead-letters/{id}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Process a dead letter again
+         * @description What a consumer gave up, it gets again. What the gateway gave up is stored as an event of its own. Needs the permission `rules:write`.
+         */
+        post: operations["post_v1_events_dead_letters_id_replay"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/events/ingest": {
         parameters: {
             query?: never;
@@ -669,6 +733,46 @@ export interface paths {
          * @description Needs the permission `rules:write`.
          */
         delete: operations["delete_v1_events_schemas_app_event_name"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/events/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tell how the log of events is
+         * @description All but the dead letters is about the whole server. Needs the permission `events:read`.
+         */
+        get: operations["get_v1_events_status"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/events/tail": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow the events as they come
+         * @description Answers with one JSON object for each event: a line each, a server-sent event each with Accept: text/event-stream, or a message each over WebSocket. Where the log did not keep what a slow client asks for, an object has nothing but `skipped`, how many positions are missing. Needs the permission `events:read`.
+         */
+        get: operations["get_v1_events_tail"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1442,6 +1546,20 @@ export interface components {
         ConfigAnswer: {
             settings: components["schemas"]["SettingInForce"][];
         };
+        /** @description A reader of the log. */
+        ConsumerStatus: {
+            /**
+             * Format: int64
+             * @description Entries that it has not settled.
+             */
+            lag: number;
+            name: string;
+            /**
+             * Format: int64
+             * @description Entries that it got again since the start of the server.
+             */
+            redelivered: number;
+        };
         /** @description A name and a password. */
         Credentials: {
             name: string;
@@ -1454,6 +1572,12 @@ export interface components {
             day: string;
         } & {
             [key: string]: number;
+        };
+        /** @description How many dead letters a consumer has. */
+        Depth: {
+            consumer: string;
+            /** Format: int64 */
+            count: number;
         };
         /** @description A page of the audit log. */
         Entries: {
@@ -1481,6 +1605,37 @@ export interface components {
             /** @description To what. */
             target: string;
             tenant: string;
+        };
+        /** @description What became of events since the start of the server: `received` is the sum of those stored, duplicate and rejected. */
+        EventCounts: {
+            /**
+             * Format: int64
+             * @description Those that were not stored because another event has their idempotency key, as the log counts them.
+             */
+            conflicts: number;
+            /**
+             * Format: int64
+             * @description Those that had been stored before.
+             */
+            duplicates: number;
+            /**
+             * Format: int64
+             * @description Those whose durability is waited for.
+             */
+            in_flight: number;
+            /** Format: int64 */
+            received: number;
+            /** @description Those that were not stored, by reason. */
+            rejected: {
+                [key: string]: number;
+            };
+            /** Format: int64 */
+            stored: number;
+            /**
+             * Format: int64
+             * @description Those whose senders were told to come again, or went away.
+             */
+            unanswered: number;
         };
         /**
          * @description A `causality.v1.EventEnvelope`. It has exactly one payload, named by its kind, such as `screenView`,
@@ -1551,6 +1706,21 @@ export interface components {
             message?: string;
             /** @description What is wrong with the body. */
             violations?: components["schemas"]["EventsViolation"][];
+        };
+        /** @description How the log of events is. */
+        EventsStatus: {
+            /** @description Whether the connection to the log's server stands; true where there is none. */
+            connected: boolean;
+            consumers: components["schemas"]["ConsumerStatus"][];
+            counts: components["schemas"]["EventCounts"];
+            /** @description Dead letters of the tenant, by consumer. */
+            dead_letters: components["schemas"]["Depth"][];
+            /** @description `embedded` or `nats`. */
+            engine: string;
+            keys: components["schemas"]["RememberedKeys"];
+            log: components["schemas"]["LogBounds"];
+            /** @description Why events are not taken at present. */
+            refusal?: string | null;
         };
         /** @description What is wrong with a field of a body. */
         EventsViolation: {
@@ -1668,6 +1838,47 @@ export interface components {
         Keys: {
             keys: components["schemas"]["Key"][];
         };
+        /** @description Something that a consumer gave up, or the gateway. */
+        Letter: {
+            /** @description When it was given up, RFC 3339 with milliseconds. */
+            at: string;
+            /**
+             * Format: int32
+             * @description How often it was tried.
+             */
+            attempts: number;
+            /** @description Its length. */
+            bytes: number;
+            /** @description Who gave it up. */
+            consumer: string;
+            /** @description Why it was given up. */
+            error: string;
+            /** @description The `causality.v1.EventEnvelope` in the JSON form of protobuf; `null` if it is none. */
+            event?: Record<string, unknown> | null;
+            headers: {
+                [key: string]: string;
+            };
+            /** @description Ascending in the order of arrival. */
+            id: string;
+            /**
+             * Format: int64
+             * @description Where it is in the log; `null` if it is not there.
+             */
+            offset?: number | null;
+            /** @description `waiting`, or `replaying` while its consumer has it again. */
+            state: string;
+            /** @description What it would be published to, as in `events.shop.screen.view`. */
+            subject: string;
+        };
+        /** @description Some dead letters. */
+        Letters: {
+            /** @description How many there are, by consumer. */
+            depths: components["schemas"]["Depth"][];
+            /** @description The newest first. */
+            letters: components["schemas"]["Letter"][];
+            /** @description Whether there are older ones. */
+            more: boolean;
+        };
         /** @description That the program runs. */
         LiveAnswer: {
             /** @description `ok` or `failing`, by check. */
@@ -1678,6 +1889,24 @@ export interface components {
             status: string;
             /** @description RFC 3339, whole seconds. */
             timestamp: string;
+        };
+        /** @description What the log holds. */
+        LogBounds: {
+            /**
+             * Format: int64
+             * @description Its size on disk.
+             */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description Behind the newest event.
+             */
+            end: number;
+            /**
+             * Format: int64
+             * @description The oldest offset that is kept, or the end when there is none.
+             */
+            first: number;
         };
         /** @description A way to log in. */
         LoginWay: {
@@ -1872,6 +2101,27 @@ export interface components {
             /** @description The keys whose new values need a restart. */
             needs_restart: string[];
         };
+        /** @description What is remembered to recognise repetitions. */
+        RememberedKeys: {
+            /** Format: int64 */
+            count: number;
+            /** Format: int64 */
+            memory_bytes: number;
+        };
+        /** @description What became of a dead letter. */
+        Replayed: {
+            /** @description Why it is rejected again. */
+            error?: string | null;
+            /** @description The identifier that the event is stored with. */
+            event_id?: string | null;
+            /**
+             * Format: int64
+             * @description Where it is in the log.
+             */
+            offset?: number | null;
+            /** @description `accepted`, `duplicate` or `rejected` for what the gateway gave up; `replaying` for what a consumer gets again. */
+            state: string;
+        };
         /**
          * @description The type of a result.
          * @enum {string}
@@ -2022,6 +2272,24 @@ export interface components {
          * @enum {string}
          */
         Success: "success";
+        /** @description An event of the log; or, with nothing but `skipped`, a gap. */
+        TailItem: {
+            app: string;
+            /** @description Such as `screen`. */
+            category: string;
+            device: string;
+            /** @description The `causality.v1.EventEnvelope` in the JSON form of protobuf. */
+            event: Record<string, unknown>;
+            /**
+             * Format: int64
+             * @description Where it is in the log: ascending, not contiguous.
+             */
+            offset: number;
+            /** @description When it arrived, RFC 3339 with milliseconds. */
+            received_at: string;
+            /** @description Such as `view`. */
+            type: string;
+        };
         /** @description A tenant. */
         Tenant: {
             created_at: string;
@@ -2150,6 +2418,11 @@ export interface components {
         /** @description The people of a tenant. */
         Users: {
             users: components["schemas"]["User"][];
+        };
+        /** @description A dead letter with all of it. */
+        WholeLetter: components["schemas"]["Letter"] & {
+            /** @description All its bytes. */
+            body_base64: string;
         };
     };
     responses: {
@@ -4254,6 +4527,138 @@ export interface operations {
             507: components["responses"]["Events507"];
         };
     };
+    get_v1_events_dead_letters: {
+        parameters: {
+            query?: {
+                /** @description Of this consumer only, or of `gateway`. */
+                consumer?: string;
+                /** @description Older than this one only: `id` of the last one of a page. */
+                before?: number;
+                /** @description Letters of this page, 1 to 200; 50 by default. */
+                limit?: number;
+            };
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The dead letters. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Letters"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            422: components["responses"]["Native422"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    get_v1_events_dead_letters_id: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path: {
+                /** @description The dead letter. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The dead letter. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WholeLetter"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            422: components["responses"]["Native422"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    delete_v1_events_dead_letters_id: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path: {
+                /** @description The dead letter. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    post_v1_events_dead_letters_id_replay: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path: {
+                /** @description The dead letter. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What became of it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Replayed"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
     post_v1_events_ingest: {
         parameters: {
             query?: never;
@@ -4383,6 +4788,92 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    get_v1_events_status: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The log, its consumers, and what became of events. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventsStatus"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            422: components["responses"]["Native422"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    get_v1_events_tail: {
+        parameters: {
+            query?: {
+                /** @description Of these apps only; repeated or with commas. */
+                app?: string[];
+                /** @description Of these categories only, such as screen. */
+                category?: string[];
+                /** @description Of these types only, such as view. */
+                type?: string[];
+                /** @description From these devices only. */
+                device?: string[];
+                /** @description A JSONPath (RFC 9535) that must lead to something in the event. */
+                path?: string;
+                /** @description latest, earliest, an offset, or a time as RFC 3339 or in milliseconds since 1970; by default latest, and earliest with follow=false. */
+                from?: string;
+                /** @description Whether to wait for more at the end; true by default. */
+                follow?: boolean;
+                /** @description Events after which it ends, 1 to 10000; with follow=false 1000 by default. */
+                limit?: number;
+            };
+            header?: {
+                /** @description The offset of the last event that was received: goes on behind it, whatever `from` says. */
+                "Last-Event-ID"?: number;
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The connection is a WebSocket now. */
+            101: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The events, a line each. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": components["schemas"]["TailItem"];
+                    "text/event-stream": string;
+                };
             };
             400: components["responses"]["Native400"];
             401: components["responses"]["Native401"];

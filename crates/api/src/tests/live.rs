@@ -7,8 +7,8 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::{ServeLimits, Transport, serve};
 
-/// A client of live updates.
-struct Client(TcpStream);
+/// A client of a WebSocket.
+pub(super) struct Client(TcpStream);
 
 impl Client {
     async fn connect(address: std::net::SocketAddr) -> Self {
@@ -16,16 +16,29 @@ impl Client {
     }
 
     async fn connect_with(address: std::net::SocketAddr, header: &str) -> Self {
-        let (stream, head) = Self::upgrade(address, header).await;
+        Self::connect_to(address, "/v1/ws", header).await
+    }
+
+    /// Connects to any path that a WebSocket can begin at.
+    pub(super) async fn connect_to(
+        address: std::net::SocketAddr,
+        path: &str,
+        header: &str,
+    ) -> Self {
+        let (stream, head) = Self::upgrade(address, path, header).await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         Self(stream)
     }
 
-    /// Asks for live updates, and returns the head of the answer.
-    async fn upgrade(address: std::net::SocketAddr, header: &str) -> (TcpStream, String) {
+    /// Asks for a WebSocket, and returns the head of the answer.
+    async fn upgrade(
+        address: std::net::SocketAddr,
+        path: &str,
+        header: &str,
+    ) -> (TcpStream, String) {
         let mut stream = TcpStream::connect(address).await.expect("connect");
         let request = format!(
-            "GET /v1/ws HTTP/1.1\r\nhost: {address}\r\norigin: http://{address}\r\n\
+            "GET {path} HTTP/1.1\r\nhost: {address}\r\norigin: http://{address}\r\n\
              connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
              sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{header}\r\n"
         );
@@ -38,7 +51,7 @@ impl Client {
     }
 
     /// Sends a short text, masked with zeros.
-    async fn send(&mut self, text: &str) {
+    pub(super) async fn send(&mut self, text: &str) {
         let length = u8::try_from(text.len()).expect("a short text");
         assert!(length < 126);
         let frame = [&[0x81, 0x80 | length, 0, 0, 0, 0], text.as_bytes()].concat();
@@ -46,13 +59,13 @@ impl Client {
     }
 
     /// Returns once the server has read all that was sent.
-    async fn ping(&mut self) {
+    pub(super) async fn ping(&mut self) {
         self.0.write_all(&[0x89, 0x80, 0, 0, 0, 0]).await.expect("write");
         assert_eq!(self.receive().await, (10, Vec::new()));
     }
 
     /// Receives the kind of a frame and what it holds.
-    async fn receive(&mut self) -> (u8, Vec<u8>) {
+    pub(super) async fn receive(&mut self) -> (u8, Vec<u8>) {
         let kind = self.0.read_u8().await.expect("a frame") & 0x0f;
         let length = match self.0.read_u8().await.expect("a length") {
             126 => usize::from(self.0.read_u16().await.expect("a length")),
@@ -63,7 +76,7 @@ impl Client {
         (kind, content)
     }
 
-    async fn check(&mut self, expected: &str) {
+    pub(super) async fn check(&mut self, expected: &str) {
         let (kind, content) = self.receive().await;
         assert_eq!((kind, String::from_utf8_lossy(&content)), (1, expected.into()));
     }
@@ -122,7 +135,7 @@ async fn live_connections_beyond_the_limit_are_told_to_come_again() {
     );
     let talking = async {
         let client = Client::connect(address).await;
-        let (_stream, head) = Client::upgrade(address, "").await;
+        let (_stream, head) = Client::upgrade(address, "/v1/ws", "").await;
         assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
         drop(client);
         server.stop.send_replace(true);
