@@ -106,63 +106,22 @@ export type AuditPage = Schemas["Entries"];
 export type EventJson = Record<string, unknown>;
 
 /** An event in the log, with what was found out about it when it arrived. */
-export interface TailEvent {
-  offset: number;
-  received_at: string;
-  app: string;
-  category: string;
-  type: string;
-  device: string;
-  event: EventJson;
-}
+export type TailEvent = Schemas["TailItem"];
 
-/** How the event log is. */
-export interface EventsStatus {
-  /** Whether the connection to the log's server stands. */
-  connected: boolean;
-  /** Why no events are taken in at present. */
-  refusal: string | null;
-  /** The oldest offset that is kept, and the one that the next event gets. */
-  log: { first: number; end: number; bytes: number };
-  dead_letters: DeadLetterDepth[];
-}
-
-/** What became at once of a dead letter that was sent back. */
-export interface Replayed {
-  /** `accepted`, `duplicate` or `rejected` by the gateway; `replaying` while a consumer gets it. */
-  state: string;
-  event_id: string | null;
-  offset: number | null;
-  error: string | null;
-}
+/** How the event log is, what became of events, and how many dead letters there are. */
+export type EventsStatus = Schemas["EventsStatus"];
 
 /** What a consumer gave up on. */
-export interface DeadLetter {
-  id: string;
-  at: string;
-  state: string;
-  consumer: string;
-  subject: string;
-  headers: Record<string, string>;
-  offset: number | null;
-  attempts: number;
-  error: string;
-  bytes: number;
-  event: EventJson | null;
-}
+export type DeadLetter = Schemas["Letter"];
 
 /** A dead letter with all of its bytes. */
-export type DeadLetterInFull = DeadLetter & { body_base64: string };
+export type DeadLetterInFull = Schemas["WholeLetter"];
 
 /** How many dead letters a consumer has. */
-export interface DeadLetterDepth {
-  consumer: string;
-  count: number;
-}
+export type DeadLetterDepth = Schemas["Depth"];
 
 /** A page of dead letters, the newest first. */
-export interface DeadLetterPage {
-  letters: DeadLetter[];
-  more: boolean;
-  depths: DeadLetterDepth[];
-}
+export type DeadLetterPage = Schemas["Letters"];
+
+/** What became at once of a dead letter that was sent back. */
+export type Replayed = Schemas["Replayed"];
