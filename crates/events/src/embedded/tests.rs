@@ -1,6 +1,11 @@
 //! The embedded log on a simulated disk.
 
+mod client;
+mod crash;
 mod engine;
+mod failures;
+mod limits;
+mod removal;
 mod undecodable;
 
 use engine::engine;
