@@ -110,7 +110,9 @@ impl Writer {
         first: Sequence,
         last: Sequence,
     ) -> Result<(), WriteFailure> {
-        if self.active.as_ref().is_none_or(|active| active.bytes >= self.segment_bytes_max) {
+        let is_long =
+            |active: &Active| active.bytes >= self.segment_bytes_max && !active.is_empty();
+        if self.active.as_ref().is_none_or(is_long) {
             self.begin_segment(first)?;
         }
         let Some(active) = self.active.as_mut() else { return Ok(()) };

@@ -145,6 +145,22 @@ fn segments_are_listed_with_what_they_hold() {
 }
 
 #[test]
+fn segments_can_be_limited_to_one_commit() {
+    let fs = SimFs::new();
+    let config = JournalConfig { segment_bytes_max: 1, ..JournalConfig::default() };
+    let (journal, _) =
+        Journal::open(fs.clone(), Path::new(DIR), config, &mut |_, _| {}).expect("open");
+    for sequence in 1..=4 {
+        write(&journal, sequence..=sequence);
+        if sequence == 2 {
+            journal.cut().expect("cut");
+        }
+    }
+    assert_eq!(journal.segments().len(), 4);
+    assert_eq!(read_all(&journal, 1), (vec![1, 2, 3, 4], 0));
+}
+
+#[test]
 fn a_reader_behind_the_oldest_segment_goes_on_with_it() {
     let fs = SimFs::new();
     let journal = open(&fs);
