@@ -130,10 +130,14 @@ impl Core {
         let Some(kept) = self.config.retention else { return Ok(()) };
         let Some(newest) = self.journal.segments().last().copied() else { return Ok(()) };
         let old = before(now, kept / RETENTION_PARTS);
-        if newest.end >= newest.first && self.first_at(&newest)?.is_some_and(|first| first < old) {
-            self.journal.cut().map_err(unavailable)?;
+        let is_old = || Ok(self.first_at(&newest)?.is_some_and(|first| first < old));
+        // While the journal refuses writes, closed segments can still be removed.
+        if newest.end < newest.first || self.journal.poisoned().is_some() || !is_old()? {
+            return Ok(());
         }
-        Ok(())
+        let cut = self.journal.cut();
+        self.settle();
+        cut.map(drop).map_err(unavailable)
     }
 
     /// Returns the segments with what their neighbours say of their age.

@@ -6,6 +6,7 @@ mod engine;
 mod failures;
 mod limits;
 mod removal;
+mod slow;
 mod undecodable;
 
 use engine::engine;

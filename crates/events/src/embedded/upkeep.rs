@@ -61,12 +61,14 @@ impl Backoff {
 impl Core {
     /// See [`EmbeddedLog::maintain`](crate::EmbeddedLog::maintain).
     pub(crate) fn maintain(&self) -> Result<LogMaintenance, LogError> {
-        let resumed = resume(&self.journal, &mut self.backoff.lock(), self.clock.monotonic())
-            .map_err(unavailable)?;
-        // What the one cannot do now must not keep the other from being done.
+        let resumed = resume(&self.journal, &mut self.backoff.lock(), self.clock.monotonic());
+        // What the one cannot do now must not keep the others from being done: a full disk has room again once
+        // segments are removed.
         let expired = self.expire();
-        self.keep_keys()?;
-        Ok(LogMaintenance { segments_removed: expired?, resumed })
+        let kept = self.keep_keys();
+        let done =
+            LogMaintenance { resumed: resumed.map_err(unavailable)?, segments_removed: expired? };
+        kept.map(|()| done)
     }
 
     /// Writes full tables of keys as files, merges these and removes what is over, until there is nothing to do.

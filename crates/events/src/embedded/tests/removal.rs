@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::Timestamp;
-use platform::{Clock, SimCrash};
+use platform::{Clock, Fs, SimCrash};
 
 use super::client::{Client, append, event, numbers};
 use crate::{
@@ -52,6 +52,22 @@ async fn events_older_than_the_retention_are_removed_also_after_a_restart() {
     assert!(numbers(&log).await.is_empty(), "also what came last, though nothing follows");
     store(&client, &log, 20..=20).await;
     assert_eq!(numbers(&log).await, [20]);
+}
+
+#[tokio::test]
+async fn a_full_disk_has_room_again_once_old_events_are_removed() {
+    let client = Client::new(EmbeddedConfig { retention: Some(5 * MINUTE), ..config() });
+    let log = client.open();
+    store(&client, &log, 1..=3).await;
+    let dir = std::path::Path::new(super::engine::DIR);
+    client.fs.set_space(Some(client.fs.allocated_bytes(dir).expect("used")));
+    append(&log, &client.clock, vec![event(4)]).await.expect_err("full");
+    log.maintain().expect_err("still full");
+    client.clock.advance(5 * MINUTE);
+    log.maintain().expect_err("full when it was tried");
+    assert_eq!(numbers(&log).await, [3], "removed all the same");
+    assert!(log.maintain().expect("maintained").resumed);
+    append(&log, &client.clock, vec![event(4)]).await.expect("room again");
 }
 
 #[tokio::test]
