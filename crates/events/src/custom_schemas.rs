@@ -230,7 +230,11 @@ impl CustomSchemas {
     ) -> Result<(), CustomSchemaError> {
         check_name("app", &schema.app)?;
         check_name("event_name", &schema.event_name)?;
-        Compiled::new(&schema.schema)?;
+        let text = schema.schema.clone();
+        let compiled = tokio::task::spawn_blocking(move || Compiled::new(&text).map(drop)).await;
+        // The task is not cancelled; a text that makes the compiler panic is refused.
+        compiled
+            .unwrap_or_else(|error| Err(SchemaTextError::Invalid { reason: error.to_string() }))?;
         let key = key(&schema.tenant, &schema.app, &schema.event_name);
         let room = [&key[..], &[i64::from(SCHEMAS_PER_TENANT_MAX).into()]].concat();
         let values = [

@@ -203,17 +203,16 @@ fn with_data(mut event: Map<String, Value>, body: &[u8]) -> Result<Map<String, V
     }
     let content_type = event.get("datacontenttype").and_then(Value::as_str).unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    // As the specification has it: JSON is JSON, text is text, and anything else bytes.
     let is_json = ["application/json", "text/json"].contains(&media_type.as_str())
         || media_type.ends_with("+json");
-    let (name, data) = if is_json {
-        let data = serde_json::from_slice(body);
-        ("data", data.map_err(|_| invalid("data", "is not JSON as its content type says"))?)
-    } else {
-        match std::str::from_utf8(body) {
-            Ok(text) if media_type.starts_with("text/") => ("data", text.into()),
-            _ => ("data_base64", STANDARD.encode(body).into()),
+    let (name, data) = match (serde_json::from_slice(body), std::str::from_utf8(body)) {
+        // Without a type, it is JSON if it can be: clients leave it out.
+        (Ok(data), _) if is_json || media_type.is_empty() => ("data", data),
+        (Err(_), _) if is_json => {
+            return Err(invalid("data", "is not JSON as its content type says"));
         }
+        (_, Ok(text)) if media_type.starts_with("text/") => ("data", text.into()),
+        _ => ("data_base64", STANDARD.encode(body).into()),
     };
     event.insert(name.to_owned(), data);
     Ok(event)
@@ -343,6 +342,8 @@ mod tests {
             (b"hello", "application/octet-stream", json!({"data_base64": "aGVsbG8="})),
             (b"\xff", "text/plain", json!({"data_base64": "/w=="})),
             (b"", "application/json", json!({})),
+            (b"[1]", "", json!({"data": "[1]"})),
+            (b"hello", "", json!({"data_base64": "aGVsbG8="})),
         ] {
             let attributes = json!({
                 "specversion": "1.0", "id": "1", "source": "s", "type": "t",

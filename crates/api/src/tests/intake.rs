@@ -408,6 +408,17 @@ async fn cloud_events_are_taken_in_each_mode() {
         .body(Body::from(r#"{"items":2}"#));
     let (status, answer) = server.answer(binary.expect("a request")).await;
     assert_eq!((status, accepted(&answer)), (200, (json!(1), json!(0))), "{answer}");
+    // As the Python library sends it: no content type, microseconds in the time.
+    let untyped = Request::post("/v1/cloudevents")
+        .header("ce-specversion", "1.0")
+        .header("ce-id", "019c6aa9-7975-4d94-886b-f2e2ffdcd57b")
+        .header("ce-source", "https://example.com/event-producer")
+        .header("ce-type", "com.example.sampletype1")
+        .header("ce-subject", "s 1")
+        .header("ce-time", "2024-11-19T07:06:39.448395+00:00")
+        .body(Body::from(r#"{"message": "Hello World!", "n": 3}"#));
+    let (status, answer) = server.answer(untyped.expect("a request")).await;
+    assert_eq!((status, accepted(&answer)), (200, (json!(1), json!(0))), "{answer}");
     let mut wrong = cart("3");
     wrong["specversion"] = json!("0.3");
     let kind = "application/cloudevents-batch+json";
@@ -427,8 +438,11 @@ async fn cloud_events_are_taken_in_each_mode() {
     }
     let stored = server.stored_events().await;
     let apps: Vec<_> = stored.iter().map(|event| event["appId"].clone()).collect();
-    assert_eq!(apps, ["default", "shop", "default"], "the first was repeated in the batch");
+    let expected = ["default", "shop", "default", "default"];
+    assert_eq!(apps, expected, "the first was repeated in the batch");
     assert_eq!(stored[0]["customEvent"]["intParams"]["items"], "2");
+    assert_eq!(stored[2]["customEvent"]["intParams"]["n"], "3");
+    assert_eq!(stored[2]["timestampMs"], "1731999999448");
 }
 
 #[tokio::test]
@@ -519,4 +533,38 @@ async fn schemas_are_set_listed_and_removed() {
     server.check_contains(get("/v1/audit"), 200, "event_schema.remove").await;
     server.check_contains(get("/v1/audit"), 200, "shop/buy").await;
     server.check_identity([3, 2, 0, 1]);
+}
+
+/// Bodies as the libraries sent them: analytics-python 2.4.0 and @segment/analytics-node 3.1.0.
+#[tokio::test]
+async fn what_the_libraries_of_segment_send_is_understood() {
+    let server = Server::new().await;
+    // The recordings are of 2026.
+    let recorded_at = Timestamp::from_millis(1_795_280_000_000);
+    server.clock.set_now(recorded_at);
+    for (body, expected) in [
+        (
+            include_str!("recorded/segment-python.json"),
+            &["identify", "Signed Up", "Start", "Home", "group", "alias"][..],
+        ),
+        (
+            include_str!("recorded/segment-node.json"),
+            &["identify", "Item Viewed", "Pricing", "group", "alias"],
+        ),
+    ] {
+        let before = server.stored_events().await.len();
+        let answer = server.answer(post("/v1/batch", body)).await;
+        assert_eq!(answer, (200, json!({"success": true})));
+        let stored = server.stored_events().await;
+        let name = |event: &Value| {
+            let custom = event["customEvent"]["eventName"].as_str();
+            custom.or(event["screenView"]["screenName"].as_str()).unwrap_or_default().to_owned()
+        };
+        let names: Vec<_> = stored.iter().skip(before).map(name).collect();
+        assert_eq!(names, expected);
+        // Each has its own time and key: sent again, all are repetitions.
+        assert_eq!(server.answer(post("/v1/batch", body)).await.0, 200);
+        assert_eq!(server.stored_events().await.len(), stored.len());
+    }
+    server.check_identity([22, 11, 11, 0]);
 }

@@ -1,5 +1,7 @@
-use platform::{SimClock, SystemFs};
-use state::StateUrl;
+//! What the schemas promise, on SQLite and on PostgreSQL.
+
+use platform::{SimClock, SystemClock, SystemFs};
+use state::{PostgresCluster, StateUrl};
 
 use super::compiled::Compiled;
 use super::*;
@@ -7,10 +9,55 @@ use super::*;
 const TENANTS: &str = "INSERT INTO tenants (id, name, limits, retention, disabled, created_at) \
      VALUES ('default', 'd', '{}', '{}', 0, 0), ('blue', 'b', '{}', '{}', 0, 0)";
 
-async fn database(folder: &std::path::Path, clock: &Arc<SimClock>) -> Database {
-    let url = StateUrl::Sqlite { path: folder.join("state.sqlite") };
-    let clock = Arc::new(Arc::clone(clock)) as Arc<dyn Clock>;
-    Database::open(url, SystemFs::new().as_ref(), clock).await.expect("a database")
+/// Runs each case on SQLite as a test of its own, and all on one PostgreSQL.
+macro_rules! contract {
+    ($($case:ident),* $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test]
+                async fn $case() {
+                    let folder = tempfile::tempdir().expect("a folder");
+                    let path = folder.path().join("state.sqlite");
+                    super::$case(super::World::new(state::StateUrl::Sqlite { path }).await).await;
+                }
+            )*
+        }
+
+        #[tokio::test]
+        async fn postgres_keeps_the_same_contract() {
+            let Some(cluster) = PostgresCluster::start() else { return };
+            $($case(World::new(cluster.new_database().await).await).await;)*
+        }
+    };
+}
+
+contract!(
+    each_tenant_has_schemas_of_its_own_that_survive,
+    what_another_server_changes_holds_within_a_second,
+    a_tenant_has_only_so_many,
+    nothing_is_kept_without_its_entry_in_the_audit_log,
+    names_are_within_bounds,
+);
+
+/// A database with two tenants.
+struct World {
+    clock: Arc<SimClock>,
+    database: Database,
+}
+
+impl World {
+    async fn new(url: StateUrl) -> Self {
+        // The database waits in real time: simulated time jumps.
+        let opened = Database::open(url, &*SystemFs::new(), SystemClock::new()).await;
+        let database = opened.expect("a database");
+        database.execute(TENANTS, &[]).await.expect("tenants");
+        Self { clock: SimClock::new(Timestamp::from_millis(0)), database }
+    }
+
+    async fn open(&self) -> Arc<CustomSchemas> {
+        let clock = Arc::new(Arc::clone(&self.clock)) as Arc<dyn Clock>;
+        CustomSchemas::open(self.database.clone(), clock).await.expect("readable")
+    }
 }
 
 fn nothing() -> Statement {
@@ -39,21 +86,12 @@ fn custom_event(parameters: &str) -> Vec<u8> {
     event.payload.to_vec()
 }
 
-#[tokio::test]
-async fn each_tenant_has_schemas_of_its_own_that_survive() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let clock = SimClock::new(Timestamp::from_millis(0));
-    let database = database(folder.path(), &clock).await;
-    database.execute(TENANTS, &[]).await.expect("tenants");
-    let open = || {
-        let clock = Arc::new(Arc::clone(&clock)) as Arc<dyn Clock>;
-        CustomSchemas::open(database.clone(), clock)
-    };
-    let schemas = open().await.expect("none");
+async fn each_tenant_has_schemas_of_its_own_that_survive(world: World) {
+    let schemas = world.open().await;
     let required = r#"{"required":["a"]}"#;
     let ours = schema("default", "e", SchemaMode::Enforce, required);
     schemas.put(ours.clone(), nothing()).await.expect("put");
-    for schemas in [schemas, open().await.expect("one")] {
+    for schemas in [schemas, world.open().await] {
         let verdict = |tenant: &str, app: &str, event_name: &str| {
             let tenant = TenantId::new(tenant).expect("a name");
             schemas.check(&tenant, app, event_name, &custom_event("")) == Verdict::Fits
@@ -66,17 +104,8 @@ async fn each_tenant_has_schemas_of_its_own_that_survive() {
     }
 }
 
-#[tokio::test]
-async fn what_another_server_changes_holds_within_a_second() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let clock = SimClock::new(Timestamp::from_millis(0));
-    let database = database(folder.path(), &clock).await;
-    database.execute(TENANTS, &[]).await.expect("tenants");
-    let open = || {
-        let clock = Arc::new(Arc::clone(&clock)) as Arc<dyn Clock>;
-        CustomSchemas::open(database.clone(), clock)
-    };
-    let (here, elsewhere) = (open().await.expect("none"), open().await.expect("none"));
+async fn what_another_server_changes_holds_within_a_second(world: World) {
+    let (here, elsewhere) = (world.open().await, world.open().await);
     let changed = schema("default", "e", SchemaMode::Enforce, r#"{"required":["a"]}"#);
     let tenant = changed.tenant.clone();
     elsewhere.put(changed, nothing()).await.expect("put");
@@ -84,7 +113,7 @@ async fn what_another_server_changes_holds_within_a_second() {
     assert!(fits(), "nobody has asked yet");
     let (stop, stopped) = watch::channel(false);
     let work = async {
-        clock.advance(Duration::from_secs(1));
+        world.clock.advance(Duration::from_secs(1));
         // The question to the database takes real time; were it not asked, the loop would end in vain.
         for _ in 0..100_000 {
             if !fits() {
@@ -98,19 +127,12 @@ async fn what_another_server_changes_holds_within_a_second() {
     tokio::join!(biased; Arc::clone(&here).run(stopped), work);
 }
 
-#[tokio::test]
-async fn a_tenant_has_only_so_many() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let clock = SimClock::new(Timestamp::from_millis(0));
-    let database = database(folder.path(), &clock).await;
-    database.execute(TENANTS, &[]).await.expect("tenants");
+async fn a_tenant_has_only_so_many(world: World) {
     const FILL: &str = "INSERT INTO event_schemas (tenant, app, event_name, mode, schema, updated_at) \
-         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \
-         SELECT 'default', 'shop', 'e' || i, 'off', '{}', 0 FROM n";
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) SELECT 'default', 'shop', 'e' || i, 'off', '{}', 0 FROM n";
     let count = i64::from(SCHEMAS_PER_TENANT_MAX) - 1;
-    database.execute(FILL, &[count.into()]).await.expect("many");
-    let clock = Arc::new(Arc::clone(&clock)) as Arc<dyn Clock>;
-    let schemas = CustomSchemas::open(database, clock).await.expect("many");
+    world.database.execute(FILL, &[count.into()]).await.expect("many");
+    let schemas = world.open().await;
     let put = |tenant, name| schemas.put(schema(tenant, name, SchemaMode::Warn, "{}"), nothing());
     put("default", "last").await.expect("room for one");
     let refused = put("default", "beyond").await.expect_err("no room");
@@ -119,14 +141,8 @@ async fn a_tenant_has_only_so_many() {
     put("blue", "beyond").await.expect("another tenant");
 }
 
-#[tokio::test]
-async fn nothing_is_kept_without_its_entry_in_the_audit_log() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let clock = SimClock::new(Timestamp::from_millis(0));
-    let database = database(folder.path(), &clock).await;
-    database.execute(TENANTS, &[]).await.expect("tenants");
-    let clock = Arc::new(Arc::clone(&clock)) as Arc<dyn Clock>;
-    let schemas = CustomSchemas::open(database, clock).await.expect("none");
+async fn nothing_is_kept_without_its_entry_in_the_audit_log(world: World) {
+    let schemas = world.open().await;
     let tenant = TenantId::default_tenant();
     let fails =
         || Statement::new("UPDATE revision SET number = 0 WHERE area = 'x'", []).affecting(1);
@@ -140,13 +156,8 @@ async fn nothing_is_kept_without_its_entry_in_the_audit_log() {
     assert!(!schemas.remove(&tenant, "shop", "e", nothing()).await.expect("nothing"));
 }
 
-#[tokio::test]
-async fn names_are_within_bounds() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let clock = SimClock::new(Timestamp::from_millis(0));
-    let database = database(folder.path(), &clock).await;
-    let clock = Arc::new(Arc::clone(&clock)) as Arc<dyn Clock>;
-    let schemas = CustomSchemas::open(database, clock).await.expect("none");
+async fn names_are_within_bounds(world: World) {
+    let schemas = world.open().await;
     for name in ["", "a\0b", &"x".repeat(NAME_BYTES_MAX + 1)] {
         let refused = schemas.put(schema("default", name, SchemaMode::Off, "{}"), nothing()).await;
         let is_name = matches!(refused, Err(CustomSchemaError::Name { field: "event_name" }));
