@@ -17,11 +17,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::logging::Sampling;
 use crate::traces::TracesConfig;
 
+mod events;
 mod layers;
 mod limits;
 mod oidc;
 mod units;
 
+pub(crate) use events::{EngineKind, EventsConfig, NatsConfig};
 pub(crate) use layers::{Environment, InForce, Layers, Setting};
 
 use layers::Reader;
@@ -43,6 +45,7 @@ pub(crate) struct Config {
     pub(crate) metrics: tsdb::StoreConfig,
     /// Most bytes that the data folder may take up before `/v1/ingest` refuses; 0 is no limit.
     pub(crate) storage_bytes_max: u64,
+    pub(crate) events: EventsConfig,
     pub(crate) query: QueryConfig,
     pub(crate) collector: CollectorConfig,
     pub(crate) scrape: ScrapeDefaults,
@@ -223,6 +226,7 @@ impl Config {
             limits: limits::read(reader),
             metrics: read_store(reader),
             storage_bytes_max: reader.bytes("metrics.storage_bytes_max"),
+            events: events::read(reader),
             query: QueryConfig {
                 timeout_ms: reader.duration_ms("query.timeout"),
                 samples_max: reader.number("query.samples_max"),
@@ -298,6 +302,7 @@ impl Config {
             reader.mistake("http.cors.allowed_origins", message);
         }
         self.server.tls.check(reader);
+        self.events.check(reader);
         if self.auth.mode != AuthMode::Keys && self.auth.oidc.is_some() {
             reader.mistake("auth.mode", "must be keys for people to log in");
         }

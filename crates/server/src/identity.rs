@@ -21,19 +21,6 @@ pub(crate) const STATE_FILE: &str = "state.sqlite";
 /// How often stores are compared with the tenants that there are.
 const TENANTS_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Opens the state database and reads who may come in.
-///
-/// # Errors
-///
-/// The database cannot be opened, is newer than the program, or the bootstrap key is one that everybody knows.
-pub(crate) async fn open(
-    config: &Config,
-    (fs, clock, rng): (&dyn Fs, Arc<dyn Clock>, Arc<dyn Rng>),
-) -> anyhow::Result<Arc<Access>> {
-    let database = open_database(config, fs, Arc::clone(&clock)).await?;
-    open_access(config, database, clock, rng).await
-}
-
 /// Opens the state database.
 ///
 /// # Errors

@@ -7,6 +7,8 @@ mod check;
 mod cli;
 mod config;
 mod disk;
+mod event_log;
+mod event_series;
 mod identity;
 mod keys;
 mod logging;

@@ -7,17 +7,20 @@ use std::time::Duration;
 use anyhow::Context as _;
 use api::{ApiStats, Exposition as _, Observability, TraceContext};
 use ingest::{HostCollector, HostCollectorConfig, OwnScrape, host_name};
+use model::SampleSink;
 use platform::Threads;
 use prometheus_client::collector::Collector;
 use tokio::sync::mpsc;
 
 use crate::Failure;
 use crate::config::Config;
+use crate::event_series::{self, EventSeries};
 use crate::profiles::ProcessProfiler;
 use crate::serve::Parts;
 use crate::telemetry::{
-    CertificateCollector, FilesCollector, LogCollector, ProcessCollector, RequestsCollector,
-    RuntimeCollector, StoresCollector, Telemetry, TracesCollector, UsageCollector,
+    CertificateCollector, EventsCollector, FilesCollector, LogCollector, ProcessCollector,
+    RequestsCollector, RuntimeCollector, StoresCollector, Telemetry, TracesCollector,
+    UsageCollector,
 };
 use crate::threads;
 use crate::traces::Propagation;
@@ -43,6 +46,11 @@ pub(crate) fn telemetry(config: &Config, parts: &Parts) -> (Arc<Telemetry>, Obse
             Arc::clone(&parts.clock),
         )),
         Box::new(LogCollector::new(parts.log.sampler())),
+        Box::new(EventsCollector {
+            gateway: Arc::clone(&parts.events.events.gateway),
+            log: Arc::clone(&parts.events.events.log),
+            dead_letters: Arc::clone(&parts.events.events.dead_letters),
+        }),
     ];
     let mut traces: Option<Arc<dyn TraceContext>> = None;
     if let Some(exporter) = &parts.exporter {
@@ -95,4 +103,21 @@ pub(crate) fn start(
         }
     })?;
     Ok(Some(stop))
+}
+
+/// Starts the thread that stores how many events there were, in the metrics of their tenant.
+pub(crate) fn start_event_series(
+    parts: &Parts,
+    threads: &mut Threads,
+    fatal: &mpsc::Sender<String>,
+) -> Result<threads::Stop, Failure> {
+    let instance = host_name(parts.fs.as_ref(), Path::new("/proc"));
+    let (clock, stores) = (Arc::clone(&parts.clock), parts.tenants.stores().clone());
+    let gateway = Arc::clone(&parts.events.events.gateway);
+    let mut series = EventSeries::new(instance, clock.now());
+    threads::every("event-series", event_series::INTERVAL, threads, fatal, move || {
+        series.store(&gateway.kinds(), clock.now(), |tenant| {
+            stores.get(tenant).map(|store| store as Arc<dyn SampleSink>)
+        });
+    })
 }

@@ -26,6 +26,7 @@ use crate::Failure;
 use crate::cli::ServeArgs;
 use crate::config::{AuthMode, Config, TlsMode};
 use crate::disk::DiskCheck;
+use crate::event_log::EventParts;
 use crate::logging::Log;
 use crate::reload::Reloader;
 use crate::shutdown::Signals;
@@ -101,6 +102,8 @@ pub(crate) struct Parts {
     /// Who may come in, and what they use.
     pub(crate) access: Arc<Access>,
     pub(crate) tenants: Arc<TenantStores>,
+    /// Where events go and come from.
+    pub(crate) events: EventParts,
     /// The default tenant's store: what this machine says about itself goes there.
     pub(crate) store: Arc<Store>,
     /// Takes the reason why the program must end.
@@ -120,18 +123,23 @@ impl Parts {
         tenants::adopt(fs.as_ref(), &config.data_dir)?;
         let metered = MeteredFs::new(Arc::clone(&fs), Arc::clone(&clock));
         let file_stats = metered.stats();
+        let metered: Arc<dyn Fs> = metered;
         let tenants = TenantStores::new(
-            (metered, Arc::clone(&clock), Arc::clone(&rng)),
+            (Arc::clone(&metered), Arc::clone(&clock), Arc::clone(&rng)),
             config.data_dir.clone(),
             config.metrics.clone(),
             fatal.clone(),
         );
-        let doors = (fs.as_ref(), Arc::clone(&clock), Arc::clone(&rng));
-        let known = identity::open(config, doors);
+        let database = identity::open_database(config, fs.as_ref(), Arc::clone(&clock));
+        let database = runtime.block_on(database)?;
+        let known =
+            identity::open_access(config, database.clone(), Arc::clone(&clock), Arc::clone(&rng));
         let access = runtime.block_on(known)?;
         identity::open_stores(&access, &tenants);
         let store = tenants.open(&TenantId::default_tenant())?;
         let tenants = Arc::new(tenants);
+        let doors = (metered, Arc::clone(&clock), Arc::clone(&rng));
+        let events = EventParts::open(config, runtime, doors, database)?;
         let disk = DiskCheck::new(Arc::clone(&fs), config.data_dir.clone());
         let serve_stats = Arc::default();
         Ok(Self {
@@ -147,6 +155,7 @@ impl Parts {
             limits,
             access,
             tenants,
+            events,
             store,
             fatal,
         })
@@ -172,8 +181,10 @@ async fn serve(
 
     let mut threads = Threads::new();
     let stop_threads = threads::maintain(&mut threads, parts.tenants.stores(), &fatal)?;
+    let stop_events = parts.events.start(&mut threads, &fatal)?;
     let (telemetry, observability) = observe::telemetry(config, &parts);
     let stop_collector = observe::start(config, &parts, telemetry, &mut threads, &fatal)?;
+    let stop_series = observe::start_event_series(&parts, &mut threads, &fatal)?;
 
     // Goes on until everything else has ended: requests that are drained count, too.
     let mut last = Tasks::new();
@@ -194,6 +205,7 @@ async fn serve(
         stopped.clone(),
     );
     tasks.spawn("tenants", following);
+    tasks.spawn("schemas", Arc::clone(&parts.events.events.schemas).run(stopped.clone()));
     let (disk, clock) = (Arc::clone(&parts.disk), Arc::clone(&parts.clock));
     tasks.spawn("disk", disk::watch(disk, clock, stopped.clone()));
     if let Some(scraper) = scraper(config, &parts, is_tracing)? {
@@ -232,8 +244,8 @@ async fn serve(
     let drained = async {
         while tasks.join_next().await.is_some() {}
         end_last.send_replace(true);
-        drop(stop_collector);
-        drop(stop_threads);
+        drop((stop_collector, stop_series, stop_events, stop_threads));
+        let events_closed = parts.events.close(limit / 4).await;
         let tenants = parts.tenants;
         let closed = tokio::task::spawn_blocking(move || {
             // Maintenance first: it must not work on a closed store.
@@ -242,13 +254,13 @@ async fn serve(
         });
         // A state database or a receiver of traces that does not answer keeps no store open.
         while last.join_next().await.is_some() {}
-        closed.await
+        closed.await.map(|closed| closed.map(|()| events_closed))
     };
     let finished = tokio::select! {
         biased;
         signal = signals.next() => Err(anyhow!("second {signal}: ended at once")),
         joined = drained => match joined {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(events_closed)) => events_closed,
             Ok(Err(failures)) => {
                 Err(failures.into_iter().next().map_or_else(|| anyhow!("a thread failed"), Into::into))
             }

@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 
 mod certificate;
 mod encode;
+mod events;
 mod files;
 mod log;
 mod plain;
@@ -27,6 +28,7 @@ mod traces;
 mod usage;
 
 pub(crate) use certificate::CertificateCollector;
+pub(crate) use events::EventsCollector;
 pub(crate) use files::FilesCollector;
 pub(crate) use log::LogCollector;
 pub(crate) use process::ProcessCollector;

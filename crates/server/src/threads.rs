@@ -97,6 +97,19 @@ fn commit_until_closed(store: &Store) {
     }
 }
 
+/// Runs `work` on a thread of its own.
+pub(crate) fn run(
+    name: &'static str,
+    threads: &mut Threads,
+    fatal: &mpsc::Sender<String>,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<(), Failure> {
+    threads
+        .spawn(name, work, report(name, fatal))
+        .with_context(|| format!("start the {name} thread"))?;
+    Ok(())
+}
+
 /// Calls `step` at once and then every `interval` on a thread of its own.
 pub(crate) fn every(
     name: &'static str,
@@ -114,9 +127,7 @@ pub(crate) fn every(
             }
         }
     };
-    threads
-        .spawn(name, work, report(name, fatal))
-        .with_context(|| format!("start the {name} thread"))?;
+    run(name, threads, fatal, work)?;
     Ok(Stop { _sender: sender })
 }
 

@@ -10,6 +10,7 @@ use platform::{Fs, SystemFs};
 use crate::Failure;
 use crate::cli::VerifyArgs;
 use crate::config::Config;
+use crate::event_log::EVENTS_FOLDER;
 use crate::serve::LOCK_FILE;
 use crate::tenants;
 
@@ -28,7 +29,7 @@ pub(crate) fn run(args: VerifyArgs) -> Result<(), Failure> {
     let _owner = fs
         .lock(&data.join(LOCK_FILE))
         .with_context(|| format!("take the data folder '{}' for ourselves", data.display()))?;
-    let mut whole = tsdb::VerifyReport::default();
+    let mut whole = Report::default();
     for (tenant, folder) in folders {
         let report = tsdb::verify(&fs, &folder)
             .with_context(|| format!("verify the metrics of tenant '{tenant}'"))?;
@@ -37,17 +38,33 @@ pub(crate) fn run(args: VerifyArgs) -> Result<(), Failure> {
         whole.samples += report.samples;
         whole.problems.extend(report.problems);
     }
+    let events = data.join(EVENTS_FOLDER);
+    if fs.exists(&events).context("look for events")? {
+        let report = events::verify(&fs, &events).context("verify the event log")?;
+        whole.events = report.entries;
+        whole.problems.extend(report.problems);
+    }
     print(&whole, data, json).context("write the report")?;
     if whole.problems.is_empty() { Ok(()) } else { Err(Failure::Damage) }
 }
 
-fn print(report: &tsdb::VerifyReport, folder: &Path, json: bool) -> std::io::Result<()> {
-    let tsdb::VerifyReport { journal_records, blocks, samples, problems } = report;
+/// What was read, of all parts together.
+#[derive(Debug, Default)]
+struct Report {
+    journal_records: u64,
+    blocks: u64,
+    samples: u64,
+    events: u64,
+    problems: Vec<String>,
+}
+
+fn print(report: &Report, folder: &Path, json: bool) -> std::io::Result<()> {
+    let Report { journal_records, blocks, samples, events, problems } = report;
     let mut out = std::io::stdout().lock();
     if json {
         let report = serde_json::json!({
             "journal_records": journal_records, "blocks": blocks, "samples": samples,
-            "problems": problems,
+            "events": events, "problems": problems,
         });
         return writeln!(out, "{report}");
     }
@@ -57,7 +74,7 @@ fn print(report: &tsdb::VerifyReport, folder: &Path, json: bool) -> std::io::Res
     let folder = folder.display();
     writeln!(
         out,
-        "{folder}: {journal_records} journal records, {blocks} blocks with {samples} samples, {} problems",
+        "{folder}: {journal_records} journal records, {blocks} blocks with {samples} samples, {events} events, {} problems",
         problems.len()
     )
 }

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::Failure;
 use crate::config::{AuthMode, Config};
+use crate::event_log::EventsCheck;
 use crate::identity::StateCheck;
 use crate::reload::Reloader;
 use crate::serve::Parts;
@@ -46,6 +47,7 @@ pub(crate) fn start_http(
         tokio::net::TcpListener::from_std(listener).context("hand the port to the runtime")?;
     let router = api::router(ApiParts {
         stores: parts.tenants.stores().clone(),
+        events: parts.events.events.clone(),
         identity: identity(config, parts)?,
         cross_origin: config.http.cross_origin.clone(),
         access: Arc::clone(&parts.access),
@@ -102,8 +104,11 @@ fn identity(config: &Config, parts: &Parts) -> Result<Identity, Failure> {
 }
 
 fn checks(parts: &Parts) -> Vec<Arc<dyn HealthCheck>> {
-    let mut checks: Vec<Arc<dyn HealthCheck>> =
-        vec![Arc::new(StateCheck(Arc::clone(&parts.access))), Arc::clone(&parts.disk) as _];
+    let mut checks: Vec<Arc<dyn HealthCheck>> = vec![
+        Arc::new(StateCheck(Arc::clone(&parts.access))),
+        Arc::clone(&parts.disk) as _,
+        Arc::new(EventsCheck(parts.events.events.clone())),
+    ];
     checks.extend(parts.tls.iter().map(|tls| Arc::clone(tls) as Arc<dyn HealthCheck>));
     checks
 }

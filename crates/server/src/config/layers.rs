@@ -24,10 +24,23 @@ const SECRET_BYTES_MAX: u64 = 64 << 10;
 const PREFIX: &str = "TINYOBS_";
 
 /// Variables of the originals that mean a key of ours; see `docs/configuration.md`.
-const ALIASES: [(&str, &str); 3] = [
+const ALIASES: [(&str, &str); 16] = [
     ("TINYOBS_MAX_CARDINALITY", "metrics.limits.series"),
     ("TINYOBS_MAX_STORAGE_GB", "metrics.storage_bytes_max"),
     ("TINYOBS_MAX_MEMORY_MB", "metrics.head_bytes_max"),
+    ("DEDUP_WINDOW", "events.deduplication.window"),
+    ("MAX_BATCH_EVENTS", "events.limits.batch_events"),
+    ("NATS_CLIENT_NAME", "nats.client_name"),
+    ("NATS_STREAM_DLQ_MAX_AGE", "events.dead_letters.retention"),
+    ("NATS_STREAM_DLQ_STREAM_NAME", "nats.stream.dead_letters_name"),
+    ("NATS_STREAM_MAX_AGE", "events.log.retention"),
+    ("NATS_STREAM_MAX_BYTES", "events.log.bytes_max"),
+    ("NATS_STREAM_NAME", "nats.stream.name"),
+    ("NATS_STREAM_REPLICAS", "nats.stream.replicas"),
+    ("NATS_STREAM_STORAGE", "nats.stream.storage"),
+    ("NATS_TIMEOUT", "nats.timeout"),
+    ("NATS_URL", "nats.url"),
+    ("RATE_LIMIT_PER_KEY_RPS", "limits.key.requests_per_second"),
 ];
 
 /// Variables with our prefix that are no settings: other programs and `tinyobs query` read them.

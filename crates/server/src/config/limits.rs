@@ -17,14 +17,16 @@ pub(super) fn read(reader: &mut Reader<'_>) -> RequestLimits {
         keys: Arc::new(KeyLimits {
             requests: rate(reader, "limits.key.requests", Unit::Requests),
             samples: rate(reader, "limits.key.samples", Unit::Samples),
-            events: None,
+            events: rate(reader, "limits.key.events", Unit::Events),
         }),
         tenants: Arc::new(TenantLimits {
             requests: rate(reader, "limits.tenant.requests", Unit::Requests),
             samples: rate(reader, "limits.tenant.samples", Unit::Samples),
+            events: rate(reader, "limits.tenant.events", Unit::Events),
             queries: rate(reader, "limits.tenant.queries", Unit::Queries),
             queries_concurrent_max: maximum(reader.number("limits.tenant.queries_concurrent")),
             samples_per_day_max: maximum(reader.number("limits.tenant.samples_per_day")),
+            events_per_day_max: maximum(reader.number("limits.tenant.events_per_day")),
             bytes_per_day_max: maximum(reader.bytes("limits.tenant.bytes_per_day")),
             ..TenantLimits::default()
         }),
