@@ -1,9 +1,17 @@
 #!/usr/bin/env bash
-# Measures TinyObs beside VictoriaMetrics and Prometheus; arguments go to the benchmark (see --help).
+# Measures: `events` first among the arguments for events, otherwise metrics beside VictoriaMetrics and Prometheus.
+# The other arguments go to the benchmark (see --help).
 # The exposition comes from ../shared/bench when it is there, else from a node_exporter that is asked once.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
+
+scripts/say.sh "building the benchmark"
+cargo build --release --quiet --locked -p bench
+if [ "${1:-}" = events ]; then
+  scripts/say.sh "measuring events: about 3 minutes a round"
+  exec "$target/release/bench" events --tinyobs "$target/release/tinyobs" "${@:2}"
+fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -17,7 +25,5 @@ if [ ! -f "$exposition" ]; then
 else
   queries=../shared/bench/queries.txt
 fi
-scripts/say.sh "building the benchmark"
-cargo build --release --quiet --locked -p bench
 scripts/say.sh "measuring: about 15 minutes a round"
-"$target/release/bench" --tinyobs "$target/release/tinyobs" --exposition "$exposition" --queries "$queries" "$@"
+"$target/release/bench" metrics --tinyobs "$target/release/tinyobs" --exposition "$exposition" --queries "$queries" "$@"

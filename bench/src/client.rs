@@ -35,11 +35,21 @@ impl Connection {
     pub(crate) fn write(&mut self, path: &str, body: &[u8]) -> anyhow::Result<()> {
         let headers = "Content-Type: application/x-protobuf\r\nContent-Encoding: snappy\r\n\
                        X-Prometheus-Remote-Write-Version: 0.1.0\r\n";
+        self.post(path, headers, body).map(drop)
+    }
+
+    /// Posts a request, again and again while the server is overloaded; returns the answer.
+    pub(crate) fn post(
+        &mut self,
+        path: &str,
+        headers: &str,
+        body: &[u8],
+    ) -> anyhow::Result<Vec<u8>> {
         let started = Instant::now();
         loop {
             let (status, answer) = self.request("POST", path, headers, body)?;
             match status {
-                200..=299 => return Ok(()),
+                200..=299 => return Ok(answer),
                 429 | 500..=599 if started.elapsed() < RETRY_MAX => {
                     std::thread::sleep(Duration::from_millis(50));
                 }

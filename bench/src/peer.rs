@@ -146,6 +146,16 @@ impl Drop for Peer {
 impl Peer {
     /// Starts a server over an empty folder and waits until it answers.
     pub(crate) fn start(kind: Kind, tinyobs: &Path, folder: &Path) -> anyhow::Result<Self> {
+        Self::start_with(kind, tinyobs, folder, &[])
+    }
+
+    /// As [`Peer::start`], with further arguments.
+    pub(crate) fn start_with(
+        kind: Kind,
+        tinyobs: &Path,
+        folder: &Path,
+        arguments: &[String],
+    ) -> anyhow::Result<Self> {
         let data = folder.join("data");
         std::fs::create_dir_all(&data).context("create the data folder")?;
         if kind == Kind::Prometheus {
@@ -156,6 +166,7 @@ impl Peer {
         drop(listener);
         let child = kind
             .command(tinyobs, &data, &address)
+            .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -231,6 +242,11 @@ impl Peer {
             resident_bytes: kib("VmRSS:").context("resident memory")? * 1024,
             peak_bytes: kib("VmHWM:").context("peak memory")? * 1024,
         })
+    }
+
+    /// Returns where the data is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.data
     }
 
     /// Waits until the server has finished what the load left to do.

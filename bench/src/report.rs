@@ -137,7 +137,7 @@ fn line(text: &mut String, first: &str, cells: impl Iterator<Item = String>) {
 }
 
 /// Returns the median, with minimum and maximum when there are several values.
-fn spread(mut values: Vec<f64>, decimals: usize) -> String {
+pub(crate) fn spread(mut values: Vec<f64>, decimals: usize) -> String {
     if values.is_empty() {
         return "–".to_owned();
     }
