@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use self::acks::Acks;
-use self::pull::{Arrival, Pull, Pulled};
+use self::pull::{Arrival, Pull, PullRequest, Pulled};
 use self::seen::Seen;
 use crate::connection::{ApiError, Connection, RETRY_AFTER};
 use crate::message::EVENTS_FILTER;
@@ -48,13 +48,14 @@ const CONSUMER_NOT_FOUND: u64 = 10_014;
 /// The server delivers in order and at least once. An event that was stored twice in spite of its key, because it came
 /// again after the server's window, is delivered once where both are within the last [`seen::KEYS_MAX`] keys of this
 /// reader's life; the rest is skipped and counted.
-pub struct JetStreamConsumer {
+pub(crate) struct JetStreamConsumer {
     name: String,
     stream: String,
     config: ConsumerConfig,
     connection: Arc<Connection>,
     fetching: tokio::sync::Mutex<Fetching>,
-    open: Arc<Mutex<Open>>,
+    /// Where to say what became of an entry that was handed out and not settled, by offset.
+    open: Mutex<BTreeMap<u64, Subject>>,
     acks: Arc<Acks>,
     redelivered: Arc<AtomicU64>,
     _name: OpenName,
@@ -91,16 +92,47 @@ impl Drop for OpenName {
 #[derive(Default)]
 struct Fetching {
     pull: Option<Pull>,
-    buffer: VecDeque<Arrival>,
+    buffer: Buffer,
     seen: Seen,
     failures: u32,
 }
 
-/// What was handed out and not settled.
-#[derive(Debug, Default)]
-struct Open {
-    /// Where to say what became of an entry, by offset.
-    replies: BTreeMap<u64, Subject>,
+/// What has come and was not handed out. As much as one request of [`Pull`] brings, and what a fetch left.
+#[derive(Default)]
+struct Buffer {
+    arrivals: VecDeque<Arrival>,
+    bytes: usize,
+}
+
+impl Buffer {
+    fn is_empty(&self) -> bool {
+        self.arrivals.is_empty()
+    }
+
+    fn is_full(&self, limits: FetchLimits) -> bool {
+        let count = self.arrivals.len();
+        count >= limits.entries_max.max(1) || (count > 0 && self.bytes >= limits.bytes_max)
+    }
+
+    /// Adds what has come; what comes again takes the place of what came before.
+    fn push(&mut self, arrival: Arrival) {
+        let sequence = arrival.message.sequence;
+        if arrival.attempt > 1
+            && let Some(known) =
+                self.arrivals.iter_mut().find(|known| known.message.sequence == sequence)
+        {
+            *known = arrival;
+            return;
+        }
+        self.bytes = self.bytes.saturating_add(arrival.message.payload.len());
+        self.arrivals.push_back(arrival);
+    }
+
+    fn pop_if(&mut self, wanted: impl FnOnce(&Arrival) -> bool) -> Option<Arrival> {
+        let arrival = self.arrivals.pop_front_if(|oldest| wanted(oldest))?;
+        self.bytes = self.bytes.saturating_sub(arrival.message.payload.len());
+        Some(arrival)
+    }
 }
 
 impl fmt::Debug for JetStreamConsumer {
@@ -112,9 +144,8 @@ impl fmt::Debug for JetStreamConsumer {
 impl Drop for JetStreamConsumer {
     fn drop(&mut self) {
         // What was not settled is delivered again at once, to whoever reads next under this name.
-        let mut replies: Vec<_> =
-            std::mem::take(&mut self.open.lock().replies).into_iter().collect();
-        let buffer = std::mem::take(&mut self.fetching.get_mut().buffer);
+        let mut replies: Vec<_> = std::mem::take(self.open.get_mut()).into_iter().collect();
+        let buffer = std::mem::take(&mut self.fetching.get_mut().buffer).arrivals;
         replies.extend(buffer.into_iter().map(|arrival| (arrival.message.sequence, arrival.reply)));
         for (offset, reply) in replies {
             self.acks.push(offset, reply, AckKind::Nak(None));
@@ -146,7 +177,7 @@ impl JetStreamConsumer {
             config,
             connection,
             fetching: tokio::sync::Mutex::default(),
-            open: Arc::default(),
+            open: Mutex::default(),
             acks,
             redelivered: Arc::default(),
             _name: name,
@@ -161,73 +192,50 @@ impl JetStreamConsumer {
         Arc::clone(&self.redelivered)
     }
 
-    /// Returns how many entries were skipped because their key was seen at another position.
-    pub async fn skipped_repetitions(&self) -> u64 {
-        self.fetching.lock().await.seen.skipped
-    }
-
     async fn fetch_some(&self, limits: FetchLimits) -> Result<Vec<Delivery>, LogError> {
         let deadline = self.connection.deadline(limits.wait_max);
         let mut fetching = self.fetching.lock().await;
         self.let_go_of_stale(&mut fetching);
-        let mut failure = None;
         loop {
-            let full = is_full(&fetching.buffer, limits);
-            if full || (fetching.pull.is_none() && !fetching.buffer.is_empty()) {
+            let is_at_rest = fetching.pull.is_none() && !fetching.buffer.is_empty();
+            if is_at_rest || fetching.buffer.is_full(limits) {
                 return Ok(self.hand_out(&mut fetching.buffer, limits));
             }
-            let now = self.connection.clock.monotonic();
-            if fetching.pull.is_none() {
-                if now >= deadline && failure.is_some() {
-                    return failure.map_or_else(|| Ok(Vec::new()), Err);
-                }
-                match self.begin(&mut fetching, limits, deadline).await {
-                    Ok(()) => {}
-                    Err(error) => failure = Some(error),
-                }
-                if fetching.pull.is_none() {
-                    continue;
-                }
-            }
-            let Some(pull) = &mut fetching.pull else { continue };
-            match pull.next(&self.connection).await {
+            let pulled = match &mut fetching.pull {
+                Some(pull) => pull.next(&self.connection).await,
+                None => match self.begin(&mut fetching, limits, deadline).await {
+                    Ok(()) => continue,
+                    Err(LogError::Closed) => return Err(LogError::Closed),
+                    Err(error) => Pulled::Failed(error),
+                },
+            };
+            let is_over = matches!(pulled, Pulled::End);
+            let failure = match pulled {
                 Pulled::Message(message) => {
                     fetching.failures = 0;
-                    failure = None;
                     self.take_in(&mut fetching, message);
+                    continue;
                 }
-                Pulled::End => {
-                    fetching.pull = None;
+                Pulled::End | Pulled::Busy => {
                     fetching.failures = 0;
-                    failure = None;
-                    if fetching.buffer.is_empty() && self.connection.clock.monotonic() >= deadline {
-                        return Ok(Vec::new());
-                    }
+                    None
                 }
-                Pulled::Busy => {
-                    // All that may be delivered is delivered; the server says so at once, not after the time.
-                    fetching.pull = None;
-                    if fetching.buffer.is_empty() {
-                        if self.connection.clock.monotonic() >= deadline {
-                            return Ok(Vec::new());
-                        }
-                        let wait = self.connection.backoff(0, RETRY_WAIT_MAX);
-                        self.connection.sleep(wait).await;
-                    }
-                }
-                Pulled::Failed(reason) => {
-                    fetching.pull = None;
+                Pulled::Failed(error) => {
                     fetching.failures = fetching.failures.saturating_add(1);
-                    let failed = LogError::Unavailable { reason, retry_after: RETRY_AFTER };
-                    if self.connection.clock.monotonic() >= deadline {
-                        return Err(failed);
-                    }
-                    failure = Some(failed);
-                    let wait = self
-                        .connection
-                        .backoff(fetching.failures.saturating_sub(1), RETRY_WAIT_MAX);
-                    self.connection.sleep(wait).await;
+                    Some(error)
                 }
+            };
+            fetching.pull = None;
+            if !fetching.buffer.is_empty() {
+                continue;
+            }
+            if self.connection.clock.monotonic() >= deadline {
+                return failure.map_or_else(|| Ok(Vec::new()), Err);
+            }
+            if !is_over {
+                // Where as much as may be is delivered, the server says so at once, however long it was to wait.
+                let failures = fetching.failures.saturating_sub(1);
+                self.connection.sleep(self.connection.backoff(failures, RETRY_WAIT_MAX)).await;
             }
         }
     }
@@ -244,9 +252,15 @@ impl JetStreamConsumer {
             ensure(&self.connection, &self.stream, &self.config).await?;
             fetching.failures = fetching.failures.saturating_add(1);
         }
-        let count = limits.entries_max.clamp(1, PULL_MESSAGES_MAX);
         let wait = deadline.saturating_sub(self.connection.clock.monotonic());
-        let pull = Pull::begin(&self.connection, &self.stream, &self.name, count, wait).await;
+        let request = PullRequest {
+            stream: &self.stream,
+            consumer: &self.name,
+            count: limits.entries_max.clamp(1, PULL_MESSAGES_MAX),
+            bytes: limits.bytes_max,
+            wait,
+        };
+        let pull = Pull::begin(&self.connection, request).await;
         fetching.pull = Some(pull.map_err(ApiError::into_unavailable)?);
         Ok(())
     }
@@ -259,7 +273,7 @@ impl JetStreamConsumer {
         if fetching.pull.as_ref().is_some_and(|pull| is_stale(pull.polled_at)) {
             fetching.pull = None;
         }
-        while let Some(arrival) = fetching.buffer.pop_front_if(|oldest| is_stale(oldest.at)) {
+        while let Some(arrival) = fetching.buffer.pop_if(|oldest| is_stale(oldest.at)) {
             self.acks.push(arrival.message.sequence, arrival.reply, AckKind::Nak(None));
         }
     }
@@ -274,30 +288,33 @@ impl JetStreamConsumer {
         if let Some(id) = arrival.message.message_id()
             && fetching.seen.is_repetition(id, offset)
         {
+            let skipped = fetching.seen.skipped;
+            if skipped.is_power_of_two() {
+                warn!(
+                    consumer = self.name,
+                    offset, skipped, "skipped an event that was stored twice"
+                );
+            }
             self.acks.push(offset, arrival.reply, AckKind::Ack);
             return;
         }
         if arrival.attempt > 1 {
             self.redelivered.fetch_add(1, Ordering::Relaxed);
         }
-        if let Some(waiting) =
-            fetching.buffer.iter_mut().find(|other| other.message.sequence == offset)
-        {
-            *waiting = arrival;
-            return;
-        }
-        fetching.buffer.push_back(arrival);
+        fetching.buffer.push(arrival);
     }
 
-    fn hand_out(&self, buffer: &mut VecDeque<Arrival>, limits: FetchLimits) -> Vec<Delivery> {
+    fn hand_out(&self, buffer: &mut Buffer, limits: FetchLimits) -> Vec<Delivery> {
         let mut open = self.open.lock();
         let mut deliveries = Vec::new();
         let mut bytes = 0_usize;
         while deliveries.len() < limits.entries_max.max(1) {
-            let Some(Arrival { message, reply, attempt, .. }) = buffer.pop_front() else { break };
+            let Some(Arrival { message, reply, attempt, .. }) = buffer.pop_if(|_| true) else {
+                break;
+            };
             bytes = bytes.saturating_add(message.payload.len());
             let offset = Offset(message.sequence);
-            open.replies.insert(offset.0, reply);
+            open.insert(offset.0, reply);
             deliveries.push(Delivery { offset, attempt, body: message.body() });
             if bytes >= limits.bytes_max {
                 break;
@@ -314,7 +331,7 @@ impl JetStreamConsumer {
             Settlement::Done => AckKind::Ack,
             Settlement::Retry { delay } => AckKind::Nak(Some(delay)),
             Settlement::InProgress => {
-                let reply = self.open.lock().replies.get(&offset.0).cloned();
+                let reply = self.open.lock().get(&offset.0).cloned();
                 let Some(reply) = reply else { return Ok(()) };
                 let sent = self.connection.client().publish(reply, AckKind::Progress.into()).await;
                 return sent.map_err(|error| LogError::Unavailable {
@@ -323,7 +340,7 @@ impl JetStreamConsumer {
                 });
             }
         };
-        if let Some(reply) = self.open.lock().replies.remove(&offset.0) {
+        if let Some(reply) = self.open.lock().remove(&offset.0) {
             self.acks.push(offset.0, reply, kind);
         }
         Ok(())
@@ -347,12 +364,6 @@ impl Consumer for JetStreamConsumer {
     fn flush(&self) -> BoxFuture<'_, Result<(), LogError>> {
         self.acks.flush().boxed()
     }
-}
-
-fn is_full(buffer: &VecDeque<Arrival>, limits: FetchLimits) -> bool {
-    buffer.len() >= limits.entries_max.max(1)
-        || buffer.iter().map(|arrival| arrival.message.payload.len()).sum::<usize>()
-            >= limits.bytes_max.max(1)
 }
 
 /// Makes the consumer, or changes the one that is there.

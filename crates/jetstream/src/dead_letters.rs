@@ -27,7 +27,7 @@ use tracing::info;
 
 use self::index::{Index, Slot};
 use crate::connection::{Acknowledgement, ApiError, Connection, RETRY_AFTER};
-use crate::consumer::pull::{Pull, Pulled};
+use crate::consumer::pull::{Pull, PullRequest, Pulled};
 use crate::message::Stored;
 use crate::settings::Settings;
 use crate::streams::{self, StreamState};
@@ -37,6 +37,9 @@ const FETCH_AHEAD: usize = 32;
 
 /// How many messages of the stream one request asks for when it is read as a whole.
 const SCAN_MESSAGES: usize = 1_000;
+
+/// How many bytes, of headers: bodies stay where they are.
+const SCAN_BYTES: usize = 8 << 20;
 
 /// Bytes of a message that are kept free for headers.
 const HEADERS_BYTES_MAX: usize = 4_096;
@@ -123,14 +126,14 @@ impl JetStreamDeadLetters {
         let answer = self.connection.api(&create, &request).await?;
         let consumer = answer["name"].as_str().unwrap_or_default().to_owned();
         'scan: loop {
-            let mut pull = Pull::begin(
-                &self.connection,
-                self.stream_name(),
-                &consumer,
-                SCAN_MESSAGES,
-                Duration::ZERO,
-            )
-            .await?;
+            let request = PullRequest {
+                stream: self.stream_name(),
+                consumer: &consumer,
+                count: SCAN_MESSAGES,
+                bytes: SCAN_BYTES,
+                wait: Duration::ZERO,
+            };
+            let mut pull = Pull::begin(&self.connection, request).await?;
             let mut count = 0_usize;
             loop {
                 match pull.next(&self.connection).await {
@@ -143,7 +146,7 @@ impl JetStreamDeadLetters {
                             break 'scan;
                         }
                     }
-                    Pulled::Failed(reason) => return Err(ApiError::NoAnswer(reason)),
+                    Pulled::Failed(error) => return Err(ApiError::NoAnswer(error.to_string())),
                     Pulled::End | Pulled::Busy if count == 0 => break 'scan,
                     Pulled::End | Pulled::Busy => break,
                 }

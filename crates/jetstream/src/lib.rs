@@ -21,7 +21,6 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use consumer::JetStreamConsumer;
 pub use dead_letters::JetStreamDeadLetters;
 pub use log::{JetStream, JetStreamLog, connect};
 pub use settings::{

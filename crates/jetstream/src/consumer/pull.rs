@@ -5,15 +5,32 @@ use std::time::Duration;
 use async_nats::jetstream;
 use async_nats::{StatusCode, Subject, Subscriber};
 use bytes::Bytes;
+use events::LogError;
 use futures_util::StreamExt as _;
 use serde_json::json;
 
-use crate::connection::{ApiError, Connection};
+use crate::connection::{ApiError, Connection, RETRY_AFTER};
 use crate::message::Stored;
 use crate::streams;
 
 /// How much longer than it was told the server may take to end a request.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// What the server counts beside body and headers: subject, and where to acknowledge.
+const OVERHEAD_BYTES: usize = 8_192;
+
+/// What to ask for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PullRequest<'a> {
+    pub(crate) stream: &'a str,
+    pub(crate) consumer: &'a str,
+    /// Most messages.
+    pub(crate) count: usize,
+    /// Most bytes, or those of one message where it is longer.
+    pub(crate) bytes: usize,
+    /// How long to wait for the first message.
+    pub(crate) wait: Duration,
+}
 
 /// A request for messages: as many as there are, or the first ones that come.
 pub(crate) struct Pull {
@@ -42,24 +59,25 @@ pub(crate) enum Pulled {
     End,
     /// As much as may be is delivered and not settled.
     Busy,
-    Failed(String),
+    Failed(LogError),
 }
 
 impl Pull {
-    /// Asks for up to `count` messages, and to wait for the first one.
+    /// Asks for messages, and to wait for the first one.
     pub(crate) async fn begin(
         connection: &Connection,
-        stream: &str,
-        consumer: &str,
-        count: usize,
-        wait: Duration,
+        request: PullRequest<'_>,
     ) -> Result<Self, ApiError> {
+        let PullRequest { stream, consumer, count, bytes, wait } = request;
         let client = connection.client();
         let epoch = connection.state().epoch;
         let inbox = client.new_inbox();
         let failed = |error: &dyn std::error::Error| ApiError::NoAnswer(error.to_string());
         let subscriber = client.subscribe(inbox.clone()).await.map_err(|error| failed(&error))?;
-        let mut request = json!({ "batch": count, "no_wait": true });
+        // The server delivers nothing when the next message alone is longer.
+        let bytes = bytes.max(client.max_payload()).saturating_add(OVERHEAD_BYTES);
+        let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
+        let mut request = json!({ "batch": count, "max_bytes": bytes, "no_wait": true });
         if !wait.is_zero() {
             let nanos = i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX);
             request["expires"] = json!(nanos);
@@ -82,22 +100,22 @@ impl Pull {
                 biased;
                 message = self.subscriber.next() => message,
                 () = connection.lost(self.epoch) => {
-                    return Pulled::Failed("the connection to NATS was lost".to_owned());
+                    return failed("the connection to NATS was lost");
                 }
                 () = connection.clock.sleep_until(self.deadline) => {
-                    return Pulled::Failed("NATS does not answer".to_owned());
+                    return failed("NATS does not answer");
                 }
             };
             self.polled_at = connection.clock.monotonic();
             let Some(message) = message else {
-                return Pulled::Failed("the connection to NATS is closed".to_owned());
+                return failed("the connection to NATS is closed");
             };
             match message.status {
                 None => {
                     self.left -= 1;
                     match arrival(message, connection) {
                         Ok(arrival) => return Pulled::Message(arrival),
-                        Err(reason) => return Pulled::Failed(reason),
+                        Err(reason) => return failed(&reason),
                     }
                 }
                 Some(StatusCode::IDLE_HEARTBEAT) => {}
@@ -108,11 +126,18 @@ impl Pull {
                     if reason.contains("MaxAckPending") {
                         return Pulled::Busy;
                     }
-                    return Pulled::Failed(format!("NATS delivers nothing: {reason}"));
+                    if reason.contains("MaxBytes") || reason.contains("Batch Completed") {
+                        return Pulled::End;
+                    }
+                    return failed(&format!("NATS delivers nothing: {reason}"));
                 }
             }
         }
     }
+}
+
+fn failed(reason: &str) -> Pulled {
+    Pulled::Failed(LogError::Unavailable { reason: reason.to_owned(), retry_after: RETRY_AFTER })
 }
 
 fn arrival(message: async_nats::Message, connection: &Connection) -> Result<Arrival, String> {

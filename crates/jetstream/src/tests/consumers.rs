@@ -1,6 +1,7 @@
 //! Consumers, where the contract of all engines does not reach.
 
 use events::{Body, Consumer, ConsumerConfig, Delivery, FetchLimits, LogError, Settlement};
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
 use super::*;
@@ -65,7 +66,7 @@ async fn a_consumer_of_the_original_is_taken_over_with_its_position() {
         .await
         .expect("a consumer");
     let mut first = original.fetch().max_messages(1).messages().await.expect("a batch");
-    let first = futures_util::StreamExt::next(&mut first).await.expect("one").expect("a message");
+    let first = first.next().await.expect("one").expect("a message");
     first.double_ack().await.expect("confirmed");
 
     let consumer = stream.log.consumer(config("warehouse-sink")).await.expect("a consumer");
@@ -185,6 +186,25 @@ async fn a_fetch_stops_at_its_bytes_and_takes_one_however_long() {
         assert_eq!(deliveries.len(), 1);
         assert_eq!(deliveries[0].offset, Offset(expected));
     }
+}
+
+#[tokio::test]
+async fn a_fetch_that_waits_asks_once() {
+    let Some(server) = NatsServer::start() else { return };
+    let stream = open(settings(&server.url())).await;
+    let consumer = stream.log.consumer(config("reader")).await.expect("a consumer");
+    let client = async_nats::connect(server.url()).await.expect("connected");
+    let mut requests = client.subscribe("$JS.API.CONSUMER.MSG.NEXT.>").await.expect("subscribed");
+    client.flush().await.expect("flushed");
+    assert_eq!(consumer.fetch(limits(9, Duration::from_millis(300))).await, Ok(vec![]));
+    let last = "$JS.API.CONSUMER.MSG.NEXT.none.last";
+    client.publish(last, "".into()).await.expect("sent");
+    let mut count = 0;
+    while requests.next().await.expect("a request").subject.as_str() != last {
+        count += 1;
+    }
+    // The server may end its wait a moment before ours is over.
+    assert!((1..=2).contains(&count), "{count}");
 }
 
 #[tokio::test]

@@ -4,7 +4,10 @@ use std::fmt;
 
 use bytes::Bytes;
 use events::contract::{DeadLetterEngine, Engine};
-use events::{DeadLetters, EventLog, consumer_contract, dead_letter_contract, event_log_contract};
+use events::{
+    DeadLetters, EventLog, consumer_contract, dead_letter_contract, event_log_contract,
+    worker_contract,
+};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use platform::Clock;
@@ -73,3 +76,4 @@ async fn engine() -> Option<JetStreamEngine> {
 event_log_contract!(optional engine);
 consumer_contract!(optional engine);
 dead_letter_contract!(optional engine);
+worker_contract!(optional engine);
