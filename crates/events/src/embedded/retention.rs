@@ -1,5 +1,6 @@
 //! What is removed, and when: whole segments, the oldest first.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use journal::{SegmentInfo, Sequence};
@@ -23,6 +24,8 @@ const CLOCK_DOUBT: Duration = Duration::from_hours(1);
 #[derive(Debug)]
 pub(crate) struct Retention {
     clock: DoubtfulClock,
+    /// Segments of which no entry can be read, by their first sequence, and when that was seen first.
+    unread: BTreeMap<u64, Timestamp>,
 }
 
 /// What keeps the oldest segment although the log is as large as it may be.
@@ -91,7 +94,7 @@ struct Aged {
 
 impl Retention {
     pub(crate) fn new(clock: &dyn Clock) -> Self {
-        Self { clock: DoubtfulClock::new(clock) }
+        Self { clock: DoubtfulClock::new(clock), unread: BTreeMap::new() }
     }
 }
 
@@ -108,7 +111,7 @@ impl Core {
             bytes_max: self.config.bytes_max,
             floor: self.consumers.lowest(),
         };
-        let segments = self.aged(now)?;
+        let segments = self.aged(now, &mut retention.unread)?;
         let Decision { segments: count, held } = decide(&segments, self.journal.bytes(), &policy);
         let removed = match segments.get(count).filter(|_| count > 0) {
             Some(kept) => self.journal.remove_before(kept.info.first).map_err(unavailable)?,
@@ -116,6 +119,7 @@ impl Core {
         };
         let kept = segments.get(count).map_or(0, |kept| kept.info.first.0);
         self.times.lock().retain(|first, _| *first >= kept);
+        retention.unread.retain(|first, _| *first >= kept);
         *self.held.lock() = held;
         Ok(removed)
     }
@@ -145,15 +149,22 @@ impl Core {
     /// What is in a segment arrived before the first entry of the following one, and after its own first one. A clock
     /// that was set back in between makes the former too early; the later of both times is then wrong by no more than
     /// what the segment spans.
-    fn aged(&self, now: Timestamp) -> Result<Vec<Aged>, LogError> {
+    fn aged(
+        &self,
+        now: Timestamp,
+        unread: &mut BTreeMap<u64, Timestamp>,
+    ) -> Result<Vec<Aged>, LogError> {
         let infos = self.journal.segments();
         let mut aged = Vec::with_capacity(infos.len());
         let mut following = now;
         for info in infos.into_iter().rev() {
             let first = match self.first_at(&info)? {
-                Some(first) => first,
+                Some(first) => {
+                    unread.remove(&info.first.0);
+                    first
+                }
                 // Nothing is in it yet, and what comes arrives later than now: that is remembered until it does.
-                None => *self.times.lock().entry(info.first.0).or_insert(now),
+                None => *unread.entry(info.first.0).or_insert(now),
             };
             aged.push(Aged { info, before: first.max(following) });
             following = first;
