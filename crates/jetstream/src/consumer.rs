@@ -30,9 +30,6 @@ use crate::settings::Settings;
 /// Most messages that one request to the server asks for.
 const PULL_MESSAGES_MAX: usize = 1_000;
 
-/// After so many requests without an answer the consumer is made again, in case it is gone.
-const FAILURES_UNTIL_RENEWAL: u32 = 3;
-
 /// The longest pause after a request that failed.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
 
@@ -161,6 +158,7 @@ impl JetStreamConsumer {
         config: ConsumerConfig,
         tasks: &Mutex<Option<Tasks>>,
         names: &OpenNames,
+        redelivered: Arc<AtomicU64>,
     ) -> Result<Self, LogError> {
         let name = OpenName::take(names, &config.name)?;
         let stream = settings.stream.name.clone();
@@ -179,17 +177,9 @@ impl JetStreamConsumer {
             fetching: tokio::sync::Mutex::default(),
             open: Mutex::default(),
             acks,
-            redelivered: Arc::default(),
+            redelivered,
             _name: name,
         })
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(crate) fn redelivered(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.redelivered)
     }
 
     async fn fetch_some(&self, limits: FetchLimits) -> Result<Vec<Delivery>, LogError> {
@@ -247,10 +237,9 @@ impl JetStreamConsumer {
         deadline: Duration,
     ) -> Result<(), LogError> {
         self.connection.usable(deadline.max(self.connection.deadline(RETRY_AFTER))).await?;
-        if fetching.failures > 0 && fetching.failures.is_multiple_of(FAILURES_UNTIL_RENEWAL) {
-            warn!(consumer = self.name, failures = fetching.failures, "making a consumer again");
+        if fetching.failures > 0 {
+            // A server says nothing to who asks for messages of a consumer that is gone.
             ensure(&self.connection, &self.stream, &self.config).await?;
-            fetching.failures = fetching.failures.saturating_add(1);
         }
         let wait = deadline.saturating_sub(self.connection.clock.monotonic());
         let request = PullRequest {

@@ -30,6 +30,9 @@ use crate::streams;
 /// How many locks the lanes share. Two lanes of one lock wait for each other, which costs time, not order.
 const LANE_LOCKS: usize = 4_096;
 
+/// Most consumers whose repeated deliveries are counted.
+const CONSUMERS_MAX: usize = 1_000;
+
 /// The log and its dead letters.
 #[derive(Debug)]
 pub struct JetStream {
@@ -160,15 +163,16 @@ impl EventLog for JetStreamLog {
     ) -> BoxFuture<'_, Result<Box<dyn Consumer>, LogError>> {
         async move {
             self.shared.ready().await?;
+            let redelivered = self.shared.redelivered(&config.name);
             let consumer = JetStreamConsumer::open(
                 Arc::clone(&self.shared.connection),
                 &self.shared.settings,
                 config,
                 &self.tasks,
                 &self.shared.open,
+                redelivered,
             )
             .await?;
-            self.shared.opened(&consumer);
             Ok(Box::new(consumer) as Box<dyn Consumer>)
         }
         .boxed()
@@ -233,7 +237,7 @@ struct Known {
     read_to: BTreeMap<String, u64>,
     /// Who needs what would have to be removed to make room.
     blocked_by: Option<String>,
-    consumers: BTreeMap<String, Arc<AtomicU64>>,
+    redelivered: BTreeMap<String, Arc<AtomicU64>>,
 }
 
 impl Shared {
@@ -280,8 +284,13 @@ impl Shared {
         });
     }
 
-    fn opened(&self, consumer: &JetStreamConsumer) {
-        self.known.lock().consumers.insert(consumer.name().to_owned(), consumer.redelivered());
+    /// Returns what counts the repeated deliveries of a consumer, the same each time it is opened.
+    fn redelivered(&self, consumer: &str) -> Arc<AtomicU64> {
+        let mut known = self.known.lock();
+        if !known.redelivered.contains_key(consumer) && known.redelivered.len() >= CONSUMERS_MAX {
+            return Arc::default();
+        }
+        Arc::clone(known.redelivered.entry(consumer.to_owned()).or_default())
     }
 
     fn full_error(&self) -> LogError {
@@ -299,7 +308,7 @@ impl Shared {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let end = *self.end.borrow();
         let redelivered =
-            known.consumers.iter().map(|(name, count)| (name.clone(), load(count))).collect();
+            known.redelivered.iter().map(|(name, count)| (name.clone(), load(count))).collect();
         LogStats {
             bounds: Bounds { first: Offset(known.stream.first), end },
             bytes: known.stream.bytes,

@@ -22,6 +22,7 @@ const CUT_ABOVE_PERCENT: u64 = 90;
 const CUT_TO_PERCENT: u64 = 80;
 
 pub(super) async fn follow(shared: Arc<Shared>, dead_letters: Arc<JetStreamDeadLetters>) {
+    let _end = End(Arc::clone(&shared));
     let connection = &shared.connection;
     let mut watch = connection.watch();
     let mut failures = 0;
@@ -61,6 +62,16 @@ pub(super) async fn follow(shared: Arc<Shared>, dead_letters: Arc<JetStreamDeadL
             }
             () = connection.sleep(pause) => {}
         }
+    }
+}
+
+/// Says that nobody looks after the stream any more, however that came.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let reason = "what looks after the streams has ended, start the program again";
+        self.0.connection.set_ready(false, Some(reason.to_owned()));
     }
 }
 
@@ -109,9 +120,7 @@ impl Shared {
         for consumer in consumers.iter().filter(|consumer| consumer.durable) {
             known.lag.insert(consumer.name.clone(), consumer.lag);
             let unread = consumer.floor.saturating_add(1);
-            // What it had not read when last asked, and what is not there any more.
-            let from = before.get(&consumer.name).map_or(unread, |read_to| *read_to.max(&unread));
-            if from < state.first && before.contains_key(&consumer.name) {
+            if let Some(from) = expired_from(before.get(&consumer.name).copied(), unread, state) {
                 warn!(
                     consumer = consumer.name,
                     from,
@@ -162,6 +171,12 @@ impl Shared {
     }
 }
 
+/// Returns the first position that a consumer had not settled when last asked and that is not there any more.
+fn expired_from(read_to: Option<u64>, unread: u64, state: &StreamState) -> Option<u64> {
+    let from = read_to?.max(unread);
+    (from < state.first).then_some(from)
+}
+
 /// Returns up to where messages have to go so that the stream is no longer nearly full; `None` when it is not. All
 /// messages count as equally long.
 fn excess_end(state: &StreamState) -> Option<u64> {
@@ -179,6 +194,20 @@ fn excess_end(state: &StreamState) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_that_expired_unread_are_named_once() {
+        let state = StreamState { first: 10, end: 20, ..StreamState::default() };
+        for (read_to, unread, expected) in [
+            (None, 1, None),
+            (Some(4), 4, Some(4)),
+            (Some(4), 6, Some(6)),
+            (Some(10), 4, None),
+            (Some(4), 10, None),
+        ] {
+            assert_eq!(expired_from(read_to, unread, &state), expected, "{read_to:?} {unread}");
+        }
+    }
 
     #[test]
     fn a_stream_is_cut_from_nine_tenths_to_eight() {
