@@ -666,3 +666,6 @@ fn subject(envelope: &[u8]) -> String {
         .map(|event| schema::subject(event.app_id, event.category(), event.event_type))
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;
