@@ -14,7 +14,7 @@ use crate::{Entry, LogError, Offset};
 pub struct ConsumerConfig {
     /// Its name: 1–64 of `[A-Za-z0-9_-]`.
     pub name: String,
-    /// Most entries that are delivered and not settled.
+    /// Most entries that are delivered and not settled; the embedded log has a limit of 100,000.
     pub in_flight_max: usize,
     /// How long an entry may take until it is delivered again, unless progress is reported meanwhile. Matters where
     /// the log is another process: within this one, what was not settled is delivered again after a restart.

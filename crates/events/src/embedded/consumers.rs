@@ -12,7 +12,7 @@ use platform::{Clock, Fs, FsError, FsErrorKind};
 use tokio::sync::{Notify, watch};
 
 use super::core::unavailable;
-use super::cursor::{Cursor, Plan};
+use super::cursor::{Cursor, OPEN_MAX, Plan};
 use crate::{
     Body, Consumer, ConsumerConfig, Delivery, FetchLimits, LogError, Offset, ReadLimits, Settlement,
 };
@@ -139,7 +139,7 @@ impl Consumers {
             held,
             source,
             clock: Arc::clone(&self.clock),
-            open_max: config.in_flight_max,
+            open_max: config.in_flight_max.min(OPEN_MAX),
         };
         consumer.flush_now().await?;
         Ok(Box::new(consumer))

@@ -9,8 +9,8 @@ use crate::{Offset, Settlement};
 /// The first line of a cursor's file.
 const TITLE: &str = "tinyobs consumer 1";
 
-/// Most entries that a cursor's file may name as open.
-const OPEN_MAX: u64 = 1 << 20;
+/// Most entries that are open: as many as a cursor's file may name.
+pub(super) const OPEN_MAX: usize = 100_000;
 
 /// The position of a consumer: everything before `next` was delivered, and of that everything is settled but what is
 /// open. Positions between entries need not be told from settled ones.
@@ -211,7 +211,7 @@ impl Cursor {
             let first: u64 = numbers.next()?.parse().ok()?;
             let last: u64 = numbers.next()?.parse().ok()?;
             let deliveries = numbers.next()?.parse().ok()?;
-            let room = OPEN_MAX.saturating_sub(cursor.open.len() as u64);
+            let room = OPEN_MAX.saturating_sub(cursor.open.len()) as u64;
             let sound = behind <= first && first <= last && last < cursor.next.0;
             if !sound || last - first >= room || numbers.next().is_some() {
                 return None;
@@ -342,6 +342,18 @@ mod tests {
             let text = format!("{covered}checksum {checksum:08x}\n");
             assert_eq!(Cursor::decode(text.as_bytes()), None, "{body}");
         }
+    }
+
+    #[test]
+    fn as_many_entries_as_may_be_open_are_read_back_and_no_more() {
+        let text = |last| {
+            let covered = format!("{TITLE}\nnext 9000000\nopen 1 {last} 1\n");
+            format!("{covered}checksum {:08x}\n", crc32c::crc32c(covered.as_bytes()))
+        };
+        let cursor = Cursor::decode(text(OPEN_MAX).as_bytes()).expect("the limit");
+        assert_eq!(cursor.plan(NOW, 1, OPEN_MAX), Plan::Again(offsets([1])));
+        assert_eq!(cursor.open.len(), OPEN_MAX);
+        assert_eq!(Cursor::decode(text(OPEN_MAX + 1).as_bytes()), None);
     }
 
     proptest! {

@@ -396,6 +396,25 @@ async fn lanes_that_become_ready_together_are_all_worked_on() {
     assert_eq!(handler.seen.lock().len(), 8, "as many as there are workers");
 }
 
+#[tokio::test]
+async fn a_worker_that_takes_work_wakes_another_one_for_what_is_left() {
+    let handler = Gate::new(true, Ok(()));
+    let bench = Bench::new(Vec::new(), &handler, settings());
+    let (pool, mut stop) = (&bench.workers.pool, bench.stop.subscribe());
+    let woken = || pool.ready.notified().now_or_never().is_some();
+    for offset in 1..=2 {
+        pool.lanes.lock().push(delivery(offset, offset, 1), Duration::ZERO);
+    }
+    let (lane, work) = pool.next(&mut stop).await.expect("work");
+    assert!(woken(), "the other lane is ready");
+    pool.lanes.lock().retry(lane, work, SECOND);
+    pool.next(&mut stop).await.expect("work");
+    assert!(woken(), "the first lane will be ready");
+    bench.clock.advance(SECOND);
+    pool.next(&mut stop).await.expect("work");
+    assert!(!woken(), "nothing is left");
+}
+
 #[test]
 fn waits_grow_to_their_limit_and_differ() {
     let handler = Gate::new(true, Ok(()));
