@@ -228,6 +228,45 @@ async function endSession(page, problems) {
   problems.length = 0;
 }
 
+/** Leaves a dead letter: a key that was used for two events. */
+async function addLetter() {
+  for (const screenName of ["Home", "Cart"]) {
+    const screenView = { screenName };
+    const what = { appId: "shop", deviceId: "d1", timestampMs: String(Date.now()), screenView };
+    const event = { ...what, idempotencyKey: "k1" };
+    const answer = await withKey(process.env.ADMIN_KEY ?? "", "/v1/events/ingest", { event });
+    const expected = screenName === "Home" ? 200 : 409;
+    check(answer.status === expected, `an event is answered: ${answer.status}`);
+  }
+}
+
+async function watchEvents(page) {
+  await page.getByTestId("nav-events").click();
+  await page.getByTestId("text-view").filter({ hasText: "X-API-Key" }).waitFor();
+  check(true, "an empty log says how to send an event with a key");
+  await addLetter();
+  await page.getByTestId("event").filter({ hasText: "Home" }).waitFor({ timeout: WAIT_MS });
+  check(true, "who is logged in follows events");
+}
+
+async function logInAsViewer(page) {
+  const password = PASSWORD;
+  const viewer = { name: "vic", display_name: "Vic", role: "viewer", password };
+  const answer = await withKey(process.env.ADMIN_KEY ?? "", "/v1/users", viewer);
+  check(answer.status === 201, `the API makes a viewer: ${answer.status}`);
+  await page.getByLabel("Name").fill(viewer.name);
+  await page.getByLabel("Password", { exact: true }).fill(password);
+  await page.getByRole("button", { name: "Log in", exact: true }).click();
+  await page.getByTestId("nav-dead-letters").click({ timeout: WAIT_MS });
+  await shown(page, "letter");
+  await page.locator(".letter-open").first().click();
+  await shown(page, "letter-view");
+  check((await page.getByRole("checkbox").count()) === 0, "a viewer chooses no dead letters");
+  const decisions = page.getByRole("button", { name: /Replay|Discard/ });
+  check((await decisions.count()) === 0, "a viewer decides about no dead letters");
+  await page.keyboard.press("Escape");
+}
+
 async function logOut(page) {
   await page.getByTestId("account").click();
   await page.getByTestId("log-out").click();
@@ -250,8 +289,10 @@ await browse([
   reload,
   changeTenant,
   server,
+  watchEvents,
   changePassword,
   darkAndSmall,
   endSession,
   logOut,
+  logInAsViewer,
 ]);

@@ -274,7 +274,7 @@ describe("the pieces of JSON", () => {
 test("rates follow the filter's labels", () => {
   const exprs = (filter: EventFilter) =>
     eventPanels(5_000, filter).flatMap((panel) => panel.queries.map((query) => query.expr));
-  expect(exprs(FILTER_NONE)[0]).toBe("topk(12, sum by (app) (rate(tinyobs_events_total[5s])))");
+  expect(exprs(FILTER_NONE)[0]).toBe("topk(12, sum by (app) (rate(tinyobs_events_total[20s])))");
   const filter = { ...FILTER_NONE, app: 'a"b', type: "view", device: "d1" };
   for (const expr of exprs(filter)) expect(expr).toContain('{app="a\\"b",type="view"}');
   const several = { ...FILTER_NONE, type: "view,a.b" };

@@ -2,6 +2,8 @@ import { type EventFilter, FILTER_NONE } from "./event-filter";
 import { type Panel, rateWindow } from "./live-panels";
 import { matchers } from "./names";
 
+/** How often the server stores how many events there were, in milliseconds. */
+const SERIES_EVERY_MS = 5_000;
 /** The most lines of one chart; the busiest are drawn. */
 const LINES_MAX = 12;
 
@@ -25,7 +27,7 @@ export function eventPanels(stepMs: number, filter: EventFilter = FILTER_NONE): 
     .map((name) => matcher(name, filter[name]))
     .filter((part) => part !== "");
   const selector = `tinyobs_events_total${parts.length === 0 ? "" : `{${parts.join(",")}}`}`;
-  const rate = `rate(${selector}[${rateWindow(1_000, stepMs)}])`;
+  const rate = `rate(${selector}[${rateWindow(SERIES_EVERY_MS, stepMs)}])`;
   return [
     panel({
       id: "events-by-app",

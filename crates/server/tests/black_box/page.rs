@@ -16,6 +16,11 @@ fn a_browser_sees_live_charts_types_a_query_and_switches_the_theme() {
 }
 
 #[test]
+fn a_browser_follows_events_pauses_filters_and_decides_about_dead_letters() {
+    browse("e2e:events", &[]);
+}
+
+#[test]
 fn an_administrator_logs_in_makes_a_key_revokes_it_and_sees_the_audit_log() {
     let secrets = tempfile::tempdir().expect("a folder");
     let file = secrets.path().join("key");
