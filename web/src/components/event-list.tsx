@@ -190,6 +190,7 @@ export function EventList({ rows, onOpen, onPause }: EventListProps): React.JSX.
         className="events-box"
         role="listbox"
         tabIndex={0}
+        style={{ height: count * ROW_HEIGHT }}
         aria-label="Events, the newest first"
         aria-activedescendant={drawn && activeKey !== undefined ? rowId(activeKey) : undefined}
         data-testid="events"
