@@ -65,13 +65,13 @@ pub(crate) fn encode(
     tenant: &TenantId,
     received_at: Timestamp,
     event: &NewEvent,
-    rng: &dyn Rng,
+    message_id: &str,
 ) -> Outgoing {
     // Events were checked before they came here; what cannot be read all the same is a consumer's to refuse.
     let subject = Facts::read(&event.envelope)
         .map_or_else(|_| UNKNOWN_SUBJECT.to_owned(), |facts| facts.subject());
     let mut headers = HeaderMap::new();
-    headers.insert(NATS_MESSAGE_ID, message_id(event.key, rng).as_str());
+    headers.insert(NATS_MESSAGE_ID, message_id);
     headers.insert(TENANT, tenant.as_str());
     headers.insert(FINGERPRINT, format!("{:016x}", event.fingerprint).as_str());
     headers.insert(LANE, format!("{:016x}", event.lane.0).as_str());
@@ -88,7 +88,7 @@ fn is_plain(id: &str) -> bool {
 
 /// Returns what the server recognises a repetition by. An event without key gets one of its own: when its
 /// acknowledgement is lost, it is sent again, and must not be stored twice.
-fn message_id(key: Option<EventKey>, rng: &dyn Rng) -> String {
+pub(crate) fn message_id(key: Option<EventKey>, rng: &dyn Rng) -> String {
     match key {
         Some(key) => format!("{:032x}", key.0),
         None => {
@@ -239,8 +239,8 @@ mod tests {
 
     fn stored(key: Option<u128>) -> Stored {
         let tenant = TenantId::new("team").expect("a tenant");
-        let rng = SimRng::new(1);
-        let outgoing = encode(&tenant, Timestamp::from_millis(42), &event(key), &*rng);
+        let message_id = message_id(key.map(EventKey), &*SimRng::new(1));
+        let outgoing = encode(&tenant, Timestamp::from_millis(42), &event(key), &message_id);
         Stored {
             sequence: 3,
             subject: outgoing.subject,
@@ -274,7 +274,7 @@ mod tests {
         for id in ["", "a b", "a\r\nTinyobs-Tenant: other", &"x".repeat(ID_BYTES_MAX + 1)] {
             let event = NewEvent { id: id.into(), ..event(None) };
             let tenant = TenantId::default_tenant();
-            let outgoing = encode(&tenant, Timestamp::from_millis(0), &event, &*SimRng::new(1));
+            let outgoing = encode(&tenant, Timestamp::from_millis(0), &event, "m");
             assert!(outgoing.headers.get(ID).is_none(), "{id:?}");
         }
         let mut stored = stored(None);

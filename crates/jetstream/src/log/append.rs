@@ -106,8 +106,8 @@ impl Shared {
         deadline: Duration,
     ) -> Result<Outcome, LogError> {
         let event = &batch.events[index];
-        let outgoing =
-            message::encode(&batch.tenant, batch.received_at, event, &*self.connection.rng);
+        // The same for each attempt.
+        let message_id = message::message_id(event.key, &*self.connection.rng);
         let _slot = tokio::select! {
             biased;
             slot = self.in_flight.acquire() => slot.map_err(|_| LogError::Closed)?,
@@ -116,7 +116,8 @@ impl Shared {
                 return Err(LogError::Overloaded { reason });
             }
         };
-        let (acknowledgement, attempts) = self.publish(&outgoing, deadline).await?;
+        let encode = || message::encode(&batch.tenant, batch.received_at, event, &message_id);
+        let (acknowledgement, attempts) = self.publish(encode, deadline).await?;
         let offset = Offset(acknowledgement.sequence);
         if !acknowledgement.duplicate {
             return Ok(Outcome::Stored { offset });
@@ -129,15 +130,16 @@ impl Shared {
     /// Whether an attempt without acknowledgement was stored does not matter: all bear the same message identifier.
     async fn publish(
         &self,
-        outgoing: &Outgoing,
+        encode: impl Fn() -> Outgoing,
         deadline: Duration,
     ) -> Result<(Acknowledgement, u32), LogError> {
         let mut attempts = 0_u32;
         loop {
             self.connection.usable(deadline).await?;
             attempts = attempts.saturating_add(1);
-            let Outgoing { subject, headers, payload } = outgoing;
-            let sent = self.connection.publish(subject, headers.clone(), payload.clone());
+            let Outgoing { subject, headers, payload } = encode();
+            let bytes = payload.len();
+            let sent = self.connection.publish(&subject, headers, payload);
             let error = tokio::select! {
                 biased;
                 answer = sent => match answer {
@@ -151,7 +153,7 @@ impl Shared {
                     ApiError::NoAnswer("not acknowledged in time".to_owned())
                 }
             };
-            let error = self.judge(error, payload.len())?;
+            let error = self.judge(error, bytes)?;
             let wait = self.connection.backoff(attempts.saturating_sub(1), RETRY_WAIT_MAX);
             if self.connection.clock.monotonic().saturating_add(wait) >= deadline {
                 return Err(error);
