@@ -22,7 +22,7 @@ pub const ORIGINS_MAX: usize = 64;
 /// What other sites' pages may send beside what every page may.
 const HEADERS_ALLOWED: HeaderValue = HeaderValue::from_static(
     "authorization, content-encoding, content-type, last-event-id, traceparent, tracestate, x-api-key, \
-     x-csrf-token, x-request-id, x-scope-orgid",
+     x-app-id, x-csrf-token, x-request-id, x-scope-orgid",
 );
 /// What they may read beside what every page may.
 const HEADERS_EXPOSED: HeaderValue =

@@ -85,7 +85,10 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 
 async fn list(caller: Caller) -> Result<Response, NativeFailure> {
     let schemas = caller.app.events.schemas.list(&caller.tenant.id).await.map_err(failure)?;
-    let schemas = schemas.into_iter().map(EventSchema::of).collect();
+    // A key of one app sees nothing of others.
+    let app = caller.principal.app.as_deref();
+    let schemas = schemas.into_iter().filter(|schema| app.is_none_or(|app| app == schema.app));
+    let schemas = schemas.map(EventSchema::of).collect();
     Ok(json_of(StatusCode::OK, &EventSchemas { schemas }))
 }
 

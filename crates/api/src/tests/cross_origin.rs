@@ -110,7 +110,9 @@ async fn a_browser_is_told_what_a_listed_page_may_send() {
     let (_, headers, body) = server.send(question(LISTED, "/v1/ingest", "POST")).await;
     assert!(body.is_empty());
     let allowed = headers["access-control-allow-headers"].to_str().expect("text");
-    for name in ["x-api-key", "authorization", "content-type", "x-scope-orgid", "x-csrf-token"] {
+    for name in
+        ["x-api-key", "x-app-id", "authorization", "content-type", "x-scope-orgid", "x-csrf-token"]
+    {
         assert!(allowed.split(", ").any(|allowed| allowed == name), "{name}");
     }
     let server = open_to(&[LISTED], true).await;

@@ -77,6 +77,14 @@ impl Server {
 
 /// A server that asks for keys, with a key for sending events of an app, or of any.
 async fn with_key(app: Option<&str>, limits: KeyLimits) -> (Server, String) {
+    with_key_for(&[Permission::EventsWrite], app, limits).await
+}
+
+async fn with_key_for(
+    permissions: &[Permission],
+    app: Option<&str>,
+    limits: KeyLimits,
+) -> (Server, String) {
     let keys = |access: &Arc<Access>, _: &Arc<SimClock>| {
         Identity::Keys(Ways { access: Arc::clone(access), oidc: None })
     };
@@ -85,7 +93,7 @@ async fn with_key(app: Option<&str>, limits: KeyLimits) -> (Server, String) {
         tenant: TenantId::default_tenant(),
         app: app.map(str::to_owned),
         name: "a key".to_owned(),
-        permissions: PermissionSet::of(&[Permission::EventsWrite]),
+        permissions: PermissionSet::of(permissions),
         all_tenants: false,
         limits,
         expires_at: None,
@@ -488,6 +496,31 @@ async fn the_libraries_of_segment_can_send_here() {
     ] {
         server.check_contains(request, status, expected).await;
     }
+}
+
+#[tokio::test]
+async fn a_key_of_one_app_sees_and_changes_no_schemas_of_another() {
+    let permissions = [Permission::EventsRead, Permission::RulesWrite];
+    let (server, key) = with_key_for(&permissions, Some("shop"), KeyLimits::default()).await;
+    let set = |key: &str, app: &str| {
+        let body = json!({"app": app, "event_name": "buy", "mode": "warn", "schema": {}});
+        let mut request = keyed(key, post("/v1/events/schemas", &body.to_string()));
+        let headers = request.headers_mut();
+        headers.insert("content-type", "application/json".parse().expect("a value"));
+        request
+    };
+    for (key, app, status) in [(&*key, "shop", 200), (&key, "bank", 403), (ROOT_KEY, "bank", 200)] {
+        let (found, answer) = server.answer(set(key, app)).await;
+        assert_eq!(found, status, "{app}: {answer}");
+    }
+    for (key, expected) in [(&*key, json!(["shop"])), (ROOT_KEY, json!(["bank", "shop"]))] {
+        let (_, answer) = server.answer(keyed(key, get("/v1/events/schemas"))).await;
+        let schemas = answer["schemas"].as_array().expect("schemas").iter();
+        assert_eq!(schemas.map(|schema| schema["app"].clone()).collect::<Value>(), expected);
+    }
+    let remove = Request::delete("/v1/events/schemas/bank/buy").body(Body::empty());
+    let refused = keyed(&key, remove.expect("a request"));
+    server.check_contains(refused, 403, "app_forbidden").await;
 }
 
 #[tokio::test]

@@ -204,6 +204,14 @@ async fn a_repetition_is_answered_with_the_first_identifier() {
     // The same key of another app is another key.
     fixture.check(&[&keyed("k", "A").replace("shop", "other")], &["stored"]).await;
     assert_eq!(fixture.stored().await.len(), 4);
+    // And so is that of another tenant.
+    let mut envelope = Vec::new();
+    schema::envelope_from_json(keyed("k", "A").as_bytes(), &mut envelope).expect("an event");
+    let source = Source { tenant: TenantId::new("blue").expect("a name"), app: None };
+    let now = Timestamp::from_millis(NOW_MS);
+    let theirs = fixture.gateway.prepare(&source, now, &envelope);
+    let results = fixture.gateway.ingest(&source.tenant, now, vec![theirs]).await.expect("a log");
+    assert!(matches!(results[0], EventResult::Accepted { duplicate: false, .. }), "{results:?}");
 }
 
 #[tokio::test]
