@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use model::{TenantId, Timestamp};
 use platform::{Clock, Rng};
+use ring::digest::{Context, SHA256};
 use schema::{Event, ID_FIELD, IDEMPOTENCY_KEY_FIELD, PayloadKind, TIMESTAMP_MS_FIELD};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -263,9 +264,8 @@ impl Gateway {
             Ok(event) => {
                 let mut prepared = self.complete(tenant, received_at, envelope, &event);
                 let id = letter.id.0.to_le_bytes();
-                prepared.event.key = Some(EventKey(
-                    hash(&[b"dead letter", tenant.as_str().as_bytes(), &id]).digest128(),
-                ));
+                let parts = [&b"dead letter"[..], tenant.as_str().as_bytes(), &id];
+                prepared.event.key = Some(event_key(&parts));
                 Ok(prepared)
             }
             Err(invalid) => Err(invalid.into()),
@@ -343,7 +343,7 @@ impl Gateway {
             None
         } else {
             let parts = [tenant_bytes, app, event.idempotency_key.as_bytes()];
-            Some(EventKey(hash(&parts).digest128()))
+            Some(event_key(&parts))
         };
         let category = event.category();
         Prepared {
@@ -382,6 +382,18 @@ struct Waiting {
     id: Box<str>,
     envelope: Bytes,
     counter: Arc<KindCounter>,
+}
+
+/// Returns the key that parts stand for. A cryptographic hash: nobody can make one of another tenant's keys taken.
+fn event_key(parts: &[&[u8]]) -> EventKey {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_le_bytes());
+        context.update(part);
+    }
+    let digest = context.finish();
+    let bytes = digest.as_ref().first_chunk().expect("SHA-256 has 32 bytes");
+    EventKey(u128::from_le_bytes(*bytes))
 }
 
 /// Returns the hash of parts, each with its length: `ab`, `c` is not `a`, `bc`.

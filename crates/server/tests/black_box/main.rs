@@ -7,6 +7,7 @@ mod access;
 mod command_line;
 mod contract;
 mod crash;
+mod events;
 mod load;
 mod login;
 mod page;
