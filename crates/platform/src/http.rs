@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode};
 #[cfg(feature = "http-client")]
 mod system;
 #[cfg(feature = "http-client")]
-pub use system::SystemHttpClient;
+pub use system::{HttpStream, SystemHttpClient};
 
 /// A request with everything that bounds it.
 #[derive(Clone, Debug)]

@@ -18,8 +18,8 @@ pub use fs::{
     SimFs, SystemFs,
 };
 pub use histogram::{DURATION_BOUNDS, Histogram, HistogramSnapshot};
-#[cfg(feature = "http-client")]
-pub use http::SystemHttpClient;
 pub use http::{HttpClient, HttpError, HttpRequest, HttpResponse};
+#[cfg(feature = "http-client")]
+pub use http::{HttpStream, SystemHttpClient};
 pub use rng::{Rng, SimRng, SystemRng};
 pub use tasks::{TaskFailure, Tasks, Threads, panic_message};

@@ -1,10 +1,13 @@
 //! The real HTTP client: reqwest on rustls with the machine's trust roots.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
+use http::{HeaderMap, StatusCode};
 
 use super::{HttpClient, HttpError, HttpRequest, HttpResponse};
 
@@ -32,17 +35,28 @@ impl SystemHttpClient {
         Ok(Self { client })
     }
 
+    /// Sends `request` and returns once the response begins. Its timeout is the longest silence: until the beginning,
+    /// and then until each next piece of the body.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpError`].
+    pub async fn open(&self, request: HttpRequest) -> Result<HttpStream, HttpError> {
+        let HttpRequest { method, url, headers, body, timeout, response_bytes_max } = request;
+        let sending = self.client.request(method, &url).headers(headers).body(body).send();
+        let response = match tokio::time::timeout(timeout, sending).await {
+            Ok(response) => response.map_err(|error| explain(&error, &url, timeout))?,
+            Err(_) => return Err(HttpError::Timeout { url, timeout }),
+        };
+        let (status, headers) = (response.status(), response.headers().clone());
+        let pieces = Box::pin(response.bytes_stream());
+        let (bytes_max, bytes) = (response_bytes_max, 0);
+        Ok(HttpStream { status, headers, url, timeout, bytes_max, bytes, pieces })
+    }
+
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let HttpRequest { method, url, headers, body, timeout, response_bytes_max } = request;
-        let explain = |error: reqwest::Error| {
-            if error.is_timeout() {
-                HttpError::Timeout { url: url.clone(), timeout }
-            } else if error.is_builder() {
-                HttpError::Invalid { reason: describe(&error) }
-            } else {
-                HttpError::Connection { url: url.clone(), reason: describe(&error) }
-            }
-        };
+        let explain = |error: reqwest::Error| explain(&error, &url, timeout);
         let response = self
             .client
             .request(method, &url)
@@ -72,6 +86,59 @@ impl HttpClient for SystemHttpClient {
         request: HttpRequest,
     ) -> Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + '_>> {
         Box::pin(self.exchange(request))
+    }
+}
+
+/// A response whose body is read as it comes. Dropping it closes the connection.
+pub struct HttpStream {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    url: String,
+    timeout: Duration,
+    bytes_max: u64,
+    bytes: u64,
+    pieces: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>,
+}
+
+impl HttpStream {
+    /// Returns the next piece of the body; `None` at its end. Cancellation safe.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke, was silent for too long, or sent more than the request allows.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, HttpError> {
+        let piece = match tokio::time::timeout(self.timeout, self.pieces.next()).await {
+            Ok(piece) => piece,
+            Err(_) => {
+                return Err(HttpError::Timeout { url: self.url.clone(), timeout: self.timeout });
+            }
+        };
+        let Some(piece) = piece else { return Ok(None) };
+        let piece = piece.map_err(|error| explain(&error, &self.url, self.timeout))?;
+        self.bytes = self.bytes.saturating_add(piece.len() as u64);
+        if self.bytes > self.bytes_max {
+            return Err(HttpError::TooLarge { url: self.url.clone(), limit: self.bytes_max });
+        }
+        Ok(Some(piece))
+    }
+}
+
+impl fmt::Debug for HttpStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpStream").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+fn explain(error: &reqwest::Error, url: &str, timeout: Duration) -> HttpError {
+    let url = url.to_owned();
+    if error.is_timeout() {
+        HttpError::Timeout { url, timeout }
+    } else if error.is_builder() {
+        HttpError::Invalid { reason: describe(error) }
+    } else {
+        HttpError::Connection { url, reason: describe(error) }
     }
 }
 
