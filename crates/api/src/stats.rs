@@ -86,21 +86,32 @@ impl Drop for Entered<'_> {
     }
 }
 
+/// What a live connection travels on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LiveTransport {
+    /// An answer that goes on.
+    Stream,
+    WebSocket,
+}
+
 /// A live connection that is counted until it is dropped.
 #[derive(Debug)]
-pub(crate) struct LiveConnection(Arc<ApiStats>);
+pub(crate) struct LiveConnection {
+    stats: Arc<ApiStats>,
+    transport: LiveTransport,
+}
 
 impl LiveConnection {
     /// Counts one more until the result is dropped.
-    pub(crate) fn enter(stats: &Arc<ApiStats>) -> Self {
-        stats.live.0.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(stats))
+    pub(crate) fn enter(stats: &Arc<ApiStats>, transport: LiveTransport) -> Self {
+        stats.live_gauge(transport).0.fetch_add(1, Ordering::Relaxed);
+        Self { stats: Arc::clone(stats), transport }
     }
 }
 
 impl Drop for LiveConnection {
     fn drop(&mut self) {
-        self.0.live.0.fetch_sub(1, Ordering::Relaxed);
+        self.stats.live_gauge(self.transport).0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -113,6 +124,7 @@ pub struct ApiStats {
     protocols: [ProtocolStats; Protocol::ALL.len()],
     pub(crate) queries: QueryStats,
     pub(crate) live: Gauge,
+    live_streams: Gauge,
     /// Refusals by code. The codes are ours, so there are few.
     refused: Mutex<BTreeMap<String, u64>>,
     /// Tenants whose storage is left alone because it fails.
@@ -248,6 +260,7 @@ impl ApiStats {
                 failed: Mutex::default(),
             },
             live: Gauge::default(),
+            live_streams: Gauge::default(),
             refused: Mutex::default(),
             breakers_open: Mutex::default(),
         }
@@ -288,10 +301,17 @@ impl ApiStats {
         self.in_flight.get()
     }
 
-    /// Returns how many live connections there are.
+    /// Returns how many live connections there are by transport, ascending.
     #[must_use]
-    pub fn live_connections(&self) -> u64 {
-        self.live.get()
+    pub fn live_connections(&self) -> [(&'static str, u64); 2] {
+        [("stream", self.live_streams.get()), ("websocket", self.live.get())]
+    }
+
+    const fn live_gauge(&self, transport: LiveTransport) -> &Gauge {
+        match transport {
+            LiveTransport::Stream => &self.live_streams,
+            LiveTransport::WebSocket => &self.live,
+        }
     }
 
     /// Returns how many requests were refused or failed, by the code of the answer, ascending.

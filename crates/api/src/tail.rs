@@ -29,6 +29,7 @@ use crate::failure::{Failure, NativeFailure};
 use crate::openapi::{Description, Kind, Parameter, Place};
 use crate::params::Params;
 use crate::serve::Upgrades;
+use crate::stats::LiveTransport;
 
 /// Who may read events.
 const NEEDED: Access = Access::Needs(Permission::EventsRead);
@@ -111,11 +112,11 @@ async fn tail(
             let message = "an upgrade needs a WebSocket: send Upgrade: websocket, or leave it out";
             return Err(Failure::bad_data(message).into());
         };
-        let follower = Follower::begin(caller, asked, place).await?;
+        let follower = Follower::begin(caller, asked, place, LiveTransport::WebSocket).await?;
         return Ok(websocket::answer(upgrade, upgrades, follower));
     }
     let form = if takes_events(&headers) { Form::ServerSentEvents } else { Form::Lines };
-    let follower = Follower::begin(caller, asked, place).await?;
+    let follower = Follower::begin(caller, asked, place, LiveTransport::Stream).await?;
     Ok(streaming::answer(form, follower))
 }
 

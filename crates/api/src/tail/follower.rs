@@ -11,7 +11,7 @@ use super::parameters::{Asked, From};
 use crate::caller::Caller;
 use crate::enforce::check_again;
 use crate::failure::Failure;
-use crate::stats::LiveConnection;
+use crate::stats::{LiveConnection, LiveTransport};
 
 /// How often a client hears that the connection lives.
 const BEAT_INTERVAL: Duration = Duration::from_secs(15);
@@ -68,6 +68,7 @@ impl Follower {
         caller: Caller,
         asked: Asked,
         place: OwnedSemaphorePermit,
+        transport: LiveTransport,
     ) -> Result<Self, Failure> {
         let Asked { filter, from, follow, limit } = asked;
         let app = Arc::clone(&caller.app);
@@ -89,7 +90,7 @@ impl Follower {
             next_check: now + CHECK_INTERVAL,
             not_before: now,
             _place: place,
-            _counted: LiveConnection::enter(&app.observability.stats),
+            _counted: LiveConnection::enter(&app.observability.stats, transport),
             caller,
         })
     }

@@ -286,10 +286,10 @@ async fn those_who_follow_are_live_connections() {
     let limits = ApiLimits { live_connections_max: 1, ..ApiLimits::default() };
     let server = Server::with(limits, StoreConfig::default()).await;
     let following = Following::begin(&server, get(TAIL)).await;
-    assert_eq!(server.stats.live_connections(), 1);
+    assert_eq!(server.stats.live_connections(), [("stream", 1), ("websocket", 0)]);
     server.check_contains(get(TAIL), 503, "too many live connections").await;
     drop(following);
-    assert_eq!(server.stats.live_connections(), 0);
+    assert_eq!(server.stats.live_connections(), [("stream", 0), ("websocket", 0)]);
     server.check(get(&format!("{TAIL}?follow=false")), 200, "").await;
 }
 

@@ -98,7 +98,8 @@ impl RequestsCollector {
         writer.gauge(BREAKERS, self.api.breakers_open().len() as u64)?;
         writer.gauge(IN_FLIGHT, self.api.in_flight())?;
         writer.gauge(ERROR_RATIO, self.api.error_ratio(self.clock.monotonic()))?;
-        writer.gauges(LIVE, [([("transport", "websocket")], self.api.live_connections())])
+        let live = self.api.live_connections();
+        writer.gauges(LIVE, live.map(|(transport, count)| ([("transport", transport)], count)))
     }
 
     fn queries(&self, writer: &mut Writer<'_>) -> fmt::Result {
