@@ -28,6 +28,13 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Evaluate a PromQL expression on a running server.
     Query(QueryArgs),
+    /// Follow the events that a running server takes in, or print those that it has.
+    Tail(TailArgs),
+    /// Look at events that a running server could not process, and decide about them.
+    DeadLetters {
+        #[command(subcommand)]
+        command: DeadLettersCommand,
+    },
     /// Manage API keys, on the machine of the state database, whether a server runs or not.
     Keys {
         #[command(subcommand)]
@@ -60,6 +67,18 @@ pub(crate) enum KeysCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum DeadLettersCommand {
+    /// List dead letters, the newest first, and how many there are.
+    List(ListDeadLettersArgs),
+    /// Show one with its event, or with its bytes where it is none.
+    Show(OneDeadLetterArgs),
+    /// Process one again.
+    Replay(OneDeadLetterArgs),
+    /// Give one up for good.
+    Discard(DiscardDeadLetterArgs),
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum UsersCommand {
     /// Add a person; the password is read from standard input or a file.
     Create(CreateUserArgs),
@@ -89,6 +108,20 @@ pub(crate) struct ConfigArgs {
     pub(crate) settings: Vec<Setting>,
 }
 
+/// Which server to ask, and as whom.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// The server's address.
+    #[arg(long = "server", value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub(crate) url: String,
+    /// File with the API key; the key may also be in TINYOBS_KEY.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Tenant to ask, for those who may act in every tenant; default: that of the key.
+    #[arg(long, value_name = "TENANT", value_parser = tenant)]
+    pub(crate) tenant: Option<TenantId>,
+}
+
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
@@ -105,9 +138,8 @@ pub(crate) struct ServeArgs {
 pub(crate) struct QueryArgs {
     /// PromQL expression.
     pub(crate) expression: String,
-    /// The server's address.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
-    pub(crate) server: String,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
     /// Evaluation time (RFC 3339 or Unix seconds); default: now.
     #[arg(long, value_name = "TIME", conflicts_with_all = ["start", "end", "step"])]
     pub(crate) time: Option<String>,
@@ -120,15 +152,80 @@ pub(crate) struct QueryArgs {
     /// Resolution of a range query, such as 15s.
     #[arg(long, value_name = "DURATION", requires = "start")]
     pub(crate) step: Option<String>,
-    /// File with the API key; the key may also be in TINYOBS_KEY.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key_file: Option<PathBuf>,
-    /// Tenant to ask, for those who may act in every tenant; default: that of the key.
-    #[arg(long, value_name = "TENANT", value_parser = tenant)]
-    pub(crate) tenant: Option<TenantId>,
     /// Print the server's JSON answer as it is.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TailArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Of this app only. Repeatable, as the other names are.
+    #[arg(long, value_name = "APP")]
+    pub(crate) app: Vec<String>,
+    /// Of this category only, such as screen.
+    #[arg(long, value_name = "CATEGORY")]
+    pub(crate) category: Vec<String>,
+    /// Of this type only, such as view.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) event_type: Vec<String>,
+    /// From this device only.
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Vec<String>,
+    /// What must be in the event, such as '$.screenView[?@ == "Home"]'.
+    #[arg(long, value_name = "JSONPATH")]
+    pub(crate) path: Option<String>,
+    /// Where to begin: latest, earliest, an offset, or a time (RFC 3339 or Unix milliseconds); default: latest, and
+    /// earliest with --no-follow.
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) from: Option<String>,
+    /// Print what is there and end.
+    #[arg(long)]
+    pub(crate) no_follow: bool,
+    /// Events after which to end, up to 10000; default with --no-follow: 1000.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) limit: Option<u64>,
+    /// Print each event as the server sends it, a line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListDeadLettersArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Of this consumer only, or of `gateway`.
+    #[arg(long, value_name = "CONSUMER")]
+    pub(crate) consumer: Option<String>,
+    /// Older than this one only.
+    #[arg(long, value_name = "ID")]
+    pub(crate) before: Option<u64>,
+    /// Most that are listed, up to 200.
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    pub(crate) limit: u64,
+    /// Print the server's JSON answer as it is.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OneDeadLetterArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Its identifier, as `dead-letters list` shows it.
+    pub(crate) id: u64,
+    /// Print the server's JSON answer as it is.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiscardDeadLetterArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Its identifier, as `dead-letters list` shows it.
+    pub(crate) id: u64,
 }
 
 #[derive(Debug, Args)]

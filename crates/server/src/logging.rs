@@ -15,6 +15,7 @@ use crate::config::LogConfig;
 mod escape;
 mod sampling;
 
+pub(crate) use escape::escaped;
 pub(crate) use sampling::{Sampler, Sampling, summarize};
 
 use escape::EscapedLines;

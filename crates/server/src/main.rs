@@ -5,7 +5,9 @@
 mod certificates;
 mod check;
 mod cli;
+mod client;
 mod config;
+mod dead_letters;
 mod disk;
 mod event_log;
 mod event_series;
@@ -19,6 +21,7 @@ mod reload;
 mod serve;
 mod shutdown;
 mod state_command;
+mod tail;
 mod telemetry;
 mod tenants;
 mod threads;
@@ -68,6 +71,8 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Query(args) => query::run(args),
+        Command::Tail(args) => tail::run(args),
+        Command::DeadLetters { command } => dead_letters::run(command),
         Command::Keys { command } => keys::run(command),
         Command::Users { command } => users::run(command),
         Command::Check { what } => check::run(what),

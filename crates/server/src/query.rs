@@ -1,27 +1,14 @@
 //! `tinyobs query`: a client of the HTTP API.
 
 use std::io::Write as _;
-use std::path::Path;
-use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
-use model::TenantId;
-use platform::{HttpClient as _, HttpRequest, SystemHttpClient};
-use secrecy::{ExposeSecret as _, SecretString};
+use anyhow::Context as _;
+use bytes::Bytes;
 use serde_json::Value;
 
 use crate::Failure;
-use crate::cli::{QueryArgs, environment};
-use crate::state_command::read_secret;
-
-/// The environment variable with the API key. It cannot be a flag: everybody on the machine sees those.
-pub(crate) const KEY_VARIABLE: &str = "TINYOBS_KEY";
-
-/// The longest that an answer may take.
-const TIMEOUT: Duration = Duration::from_secs(120);
-/// The largest answer that is read.
-const RESPONSE_BYTES_MAX: u64 = 1 << 30;
+use crate::cli::QueryArgs;
+use crate::client::Client;
 
 /// Runs `tinyobs query …`.
 pub(crate) fn run(args: QueryArgs) -> Result<(), Failure> {
@@ -42,10 +29,7 @@ pub(crate) fn run(args: QueryArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn ask(args: QueryArgs) -> Result<Vec<u8>, Failure> {
-    let key = key(args.key_file.as_deref())?;
-    let headers = headers(key.as_ref(), args.tenant.as_ref())?;
-    let server = args.server.trim_end_matches('/');
+fn ask(args: QueryArgs) -> Result<Bytes, Failure> {
     let path = if args.start.is_some() { "query_range" } else { "query" };
     let parameters = [
         ("query", Some(args.expression)),
@@ -56,58 +40,7 @@ fn ask(args: QueryArgs) -> Result<Vec<u8>, Failure> {
     ];
     let given: Vec<(&str, String)> =
         parameters.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-    let form = serde_urlencoded::to_string(given).context("encode the query")?;
-    let request = HttpRequest {
-        method: http::Method::POST,
-        url: format!("{server}/api/v1/{path}"),
-        headers,
-        body: form.into(),
-        timeout: TIMEOUT,
-        response_bytes_max: RESPONSE_BYTES_MAX,
-    };
-    let client = SystemHttpClient::new().context("set up the HTTP client")?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
-    let response = runtime.block_on(client.send(request)).context("ask the server")?;
-    if response.status.is_success() {
-        return Ok(response.body.to_vec());
-    }
-    let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
-    let reason = body["error"].as_str().unwrap_or("no reason given").to_owned();
-    let error = anyhow!("server answers {}: {reason}", response.status.as_u16());
-    if response.status == http::StatusCode::BAD_REQUEST {
-        Err(Failure::Usage(error))
-    } else {
-        Err(Failure::Operation(error))
-    }
-}
-
-/// Returns the key from its file, or else from the environment.
-fn key(file: Option<&Path>) -> Result<Option<SecretString>, Failure> {
-    if file.is_some() {
-        return read_secret("key", file).map(Some);
-    }
-    let mut variables = environment().into_iter();
-    let found = variables.find(|(name, value)| name == KEY_VARIABLE && !value.is_empty());
-    Ok(found.map(|(_, value)| value.into()))
-}
-
-fn headers(key: Option<&SecretString>, tenant: Option<&TenantId>) -> Result<HeaderMap, Failure> {
-    let content_type = HeaderValue::from_static("application/x-www-form-urlencoded");
-    let mut headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]);
-    if let Some(key) = key {
-        let unusable = |_| Failure::Usage(anyhow!("the key has characters that no key has"));
-        let mut value = HeaderValue::from_str(key.expose_secret()).map_err(unusable)?;
-        value.set_sensitive(true);
-        headers.insert(HeaderName::from_static("x-api-key"), value);
-    }
-    if let Some(tenant) = tenant {
-        let value = HeaderValue::from_str(tenant.as_str()).context("name the tenant")?;
-        headers.insert(HeaderName::from_static("x-scope-orgid"), value);
-    }
-    Ok(headers)
+    Client::new(&args.server)?.post_form(&format!("/api/v1/{path}"), &given)
 }
 
 fn warnings(answer: &Value) -> impl Iterator<Item = String> {

@@ -44,7 +44,7 @@ const ALIASES: [(&str, &str); 16] = [
 ];
 
 /// Variables with our prefix that are no settings: other programs and `tinyobs query` read them.
-const NOT_OURS: [&str; 2] = ["TINYOBS_ENDPOINT", crate::query::KEY_VARIABLE];
+const NOT_OURS: [&str; 2] = ["TINYOBS_ENDPOINT", crate::client::KEY_VARIABLE];
 
 /// The process's environment, as far as it is passed in.
 pub(crate) type Environment = Vec<(String, String)>;

@@ -1,5 +1,6 @@
 //! Nothing that somebody sent may move the cursor, begin a line or turn the text round.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::io;
 
@@ -18,6 +19,26 @@ fn is_unsafe(character: char) -> bool {
             | '\u{2060}'..='\u{206f}'
             | '\u{feff}'
             | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Returns text with unsafe characters as JSON escapes them.
+pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if is_unsafe(character) {
+            let mut units = [0; 2];
+            for unit in character.encode_utf16(&mut units) {
+                // Writing into a text does not fail.
+                _ = write!(escaped, "\\u{unit:04x}");
+            }
+        } else {
+            escaped.push(character);
+        }
+    }
+    Cow::Owned(escaped)
 }
 
 /// Writes a field of a line for people: the message as it is, others with their names.
@@ -77,24 +98,8 @@ impl<W: io::Write> io::Write for EscapedLine<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(bytes);
         let (line, end) = text.strip_suffix('\n').map_or((&*text, ""), |line| (line, "\n"));
-        if line.contains(is_unsafe) {
-            let mut escaped = String::with_capacity(line.len() + 16);
-            for character in line.chars() {
-                if is_unsafe(character) {
-                    let mut units = [0; 2];
-                    for unit in character.encode_utf16(&mut units) {
-                        // Writing into a text does not fail.
-                        _ = write!(escaped, "\\u{unit:04x}");
-                    }
-                } else {
-                    escaped.push(character);
-                }
-            }
-            escaped.push_str(end);
-            self.0.write_all(escaped.as_bytes())?;
-        } else {
-            self.0.write_all(bytes)?;
-        }
+        self.0.write_all(escaped(line).as_bytes())?;
+        self.0.write_all(end.as_bytes())?;
         Ok(bytes.len())
     }
 

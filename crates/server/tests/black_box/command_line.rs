@@ -43,6 +43,73 @@ fn a_bad_expression_is_a_usage_error_with_its_position() {
     assert!(text(&output.stderr).contains("1:5: parse error"), "{}", text(&output.stderr));
 }
 
+/// Sends the view of a screen under a key, and returns the status.
+fn send_view(server: &TinyObs, key: &str, screen: &str) -> u16 {
+    let event = format!(
+        r#"{{"event":{{"appId":"shop","deviceId":"d-1","idempotencyKey":"{key}","screenView":{{"screenName":"{screen}"}}}}}}"#
+    );
+    let json = [("content-type", "application/json")];
+    let url = format!("{}/v1/events/ingest", server.url);
+    request("POST", &url, &json, event.into_bytes()).0
+}
+
+#[test]
+fn what_was_sent_is_printed_by_the_tail_command_and_its_mistakes_are_usage_errors() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = TinyObs::start(data.path(), &["--set", "collector.enabled=false"]);
+    for screen in ["Home", "Cart"] {
+        assert_eq!(send_view(&server, screen, screen), 200);
+    }
+    let tail = |arguments: &[&str]| {
+        tinyobs(&[&["tail", "--server", &server.url, "--from", "earliest"], arguments].concat())
+    };
+    // It follows until the limit.
+    let output = tail(&["--limit", "2"]);
+    assert!(output.status.success());
+    let lines = text(&output.stdout);
+    let ends: Vec<_> =
+        lines.lines().filter_map(|line| Some(line.split_once(" shop ")?.1)).collect();
+    assert_eq!(
+        ends,
+        ["screen/view d-1 {\"screenName\":\"Home\"}", "screen/view d-1 {\"screenName\":\"Cart\"}"]
+    );
+    let output = tail(&["--no-follow", "--json", "--path", "$.screenView[?@ == 'Cart']"]);
+    let line: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one line");
+    assert_eq!((&line["offset"], &line["app"]), (&2.into(), &"shop".into()));
+
+    let output = tail(&["--path", "$["]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("invalid parameter \"path\""), "{output:?}");
+    let output = tinyobs(&["tail", "--server", "http://127.0.0.1:1"]);
+    assert_eq!(output.status.code(), Some(1), "nobody is there");
+}
+
+#[test]
+fn a_dead_letter_is_listed_shown_replayed_and_discarded() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = TinyObs::start(data.path(), &["--set", "collector.enabled=false"]);
+    for (screen, status) in [("Home", 200), ("Cart", 409), ("Desk", 409)] {
+        assert_eq!(send_view(&server, "the same key", screen), status);
+    }
+    let letters = |arguments: &[&str]| {
+        let all = [&["dead-letters"], arguments, &["--server", &server.url]].concat();
+        let output = tinyobs(&all);
+        (output.status.code(), text(&output.stdout))
+    };
+    let (_, list) = letters(&["list", "--json"]);
+    let list: serde_json::Value = serde_json::from_str(&list).expect("JSON");
+    let [desk, cart] = [0, 1]
+        .map(|index| list["letters"][index]["id"].as_str().expect("an identifier").to_owned());
+    let (_, shown) = letters(&["show", &desk]);
+    assert!(shown.contains("\"screenName\": \"Desk\""), "{shown}");
+    assert_eq!(letters(&["replay", &cart]).0, Some(0));
+    assert_eq!(letters(&["discard", &desk]).0, Some(0));
+    assert_eq!(letters(&["discard", &desk]).0, Some(1), "it is gone");
+    assert_eq!(letters(&["list"]).1.lines().count(), 1, "only the headings");
+    let stored = tinyobs(&["tail", "--server", &server.url, "--no-follow"]);
+    assert!(text(&stored.stdout).contains("Cart"), "the replayed one is stored");
+}
+
 #[test]
 fn the_data_folder_has_one_owner_and_the_port_too() {
     let data = tempfile::tempdir().expect("a folder");
