@@ -1,7 +1,7 @@
 //! Whether the program is well, in the words of each of its originals.
 //!
 //! *Health* tells what is degraded. *Readiness* tells whether requests should be sent here; it fails only when writes
-//! cannot be stored. *Liveness* (`/health`, `/healthz`, `/-/healthy`) says that the program runs: restarting it does
+//! or events cannot be stored. *Liveness* (`/health`, `/healthz`, `/-/healthy`) says that the program runs: restarting it does
 //! not mend a full disk. All of it answers from memory, and is never refused for load.
 
 use std::collections::BTreeMap;
@@ -51,6 +51,8 @@ struct Found {
     checks: BTreeMap<&'static str, Vec<String>>,
     /// Why writes are not accepted.
     read_only: Option<String>,
+    /// Why events are not accepted.
+    events_refused: Option<String>,
     /// Why maintenance failed the last time.
     maintenance: Option<String>,
 }
@@ -70,8 +72,19 @@ impl Health {
     }
 }
 
+impl Found {
+    /// Returns why requests should go elsewhere, if they should.
+    fn unready(&self) -> Option<&'static str> {
+        if self.read_only.is_some() {
+            Some("the storage takes no writes")
+        } else {
+            self.events_refused.is_some().then_some("the event log takes no events")
+        }
+    }
+}
+
 fn look(app: &App) -> Found {
-    let mut found = Found::default();
+    let mut found = Found { events_refused: app.events.log.refusal(), ..Found::default() };
     let storage = found.checks.entry("storage").or_default();
     let mut near = Vec::new();
     for (tenant, store) in app.stores.all() {
@@ -168,7 +181,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     let ready = || {
         about("Tell whether requests should be sent here")
             .answers::<ReadyAnswer>("They should.")
-            .answers_with::<ReadyAnswer>(503, "Writes cannot be stored.")
+            .answers_with::<ReadyAnswer>(503, "Writes or events cannot be stored.")
     };
     let plain = |summary| about(summary).answers_media(200, PLAIN, "Yes.");
     vec![
@@ -188,7 +201,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             plain("Tell whether requests should be sent here, in one word").answers_media(
                 503,
                 PLAIN,
-                "Writes cannot be stored.",
+                "Writes or events cannot be stored.",
             ),
         ),
         Endpoint::new(Verb::Get, "/-/healthy", probe, healthy)
@@ -198,7 +211,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .family(Family::Plain)
             .describe(
                 plain("Tell whether requests should be sent here, as Prometheus does")
-                    .answers_media(503, PLAIN, "Writes cannot be stored."),
+                    .answers_media(503, PLAIN, "Writes or events cannot be stored."),
             ),
     ]
 }
@@ -242,18 +255,19 @@ async fn live_json(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn ready_json(State(app): State<Arc<App>>) -> Response {
-    let ready = app.health.of(&app).read_only.is_none();
-    let (status, word) = if ready {
-        (StatusCode::OK, "ready")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
-    };
+    let found = app.health.of(&app);
+    let error = found.unready();
+    let status = if error.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let word = |reason: Option<&String>| if reason.is_none() { "ready" } else { "not_ready" };
     let answer = ReadyAnswer {
-        ready,
-        status: word,
+        ready: error.is_none(),
+        status: if error.is_none() { "ready" } else { "not_ready" },
         timestamp: timestamp(&app),
-        dependencies: BTreeMap::from([("storage", word)]),
-        error: (!ready).then_some("the storage takes no writes"),
+        dependencies: BTreeMap::from([
+            ("events", word(found.events_refused.as_ref())),
+            ("storage", word(found.read_only.as_ref())),
+        ]),
+        error,
     };
     crate::body::json_of(status, &answer)
 }
@@ -275,9 +289,9 @@ async fn prometheus_ready(State(app): State<Arc<App>>) -> Result<Response, Plain
 }
 
 fn check_ready(app: &App) -> Result<(), PlainFailure> {
-    match &app.health.of(app).read_only {
+    match app.health.of(app).unready() {
         None => Ok(()),
-        Some(_) => Err(Failure::overloaded("the storage takes no writes").into()),
+        Some(reason) => Err(Failure::overloaded(reason).into()),
     }
 }
 

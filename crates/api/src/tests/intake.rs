@@ -370,6 +370,10 @@ async fn events_count_against_the_limits_of_the_key() {
     server.check_identity([4, 4, 0, 0]);
 }
 
+fn ready() -> Request<Body> {
+    Request::get("/v1/ready").body(Body::empty()).expect("a request")
+}
+
 #[tokio::test]
 async fn nothing_is_acknowledged_while_the_disk_is_full() {
     let server = Server::new().await;
@@ -381,12 +385,18 @@ async fn nothing_is_acknowledged_while_the_disk_is_full() {
         assert_eq!(status.as_u16(), 503, "{answer}");
         assert!(headers.contains_key("retry-after"), "{answer}");
         let message = answer["message"].as_str().expect("a message");
-        assert!(message.contains("event log is unavailable") || !message.is_empty(), "{message}");
+        assert!(message.contains("event log is unavailable"), "{message}");
     }
+    let (status, answer) = server.answer(ready()).await;
+    assert_eq!((status, &answer["dependencies"]["events"]), (503, &json!("not_ready")), "{answer}");
     server.check_identity([1, 1, 0, 0]);
     server.fs.set_space(None);
     // As the one who maintains the log does every few seconds.
     server.log.maintain().expect("room again");
+    // What was found is told for a second.
+    server.clock.advance(Duration::from_secs(1));
+    let (status, answer) = server.answer(ready()).await;
+    assert_eq!((status, &answer["dependencies"]["events"]), (200, &json!("ready")), "{answer}");
     let (status, answer) = server.answer(batch(&[event("k2", "B"), event("k1", "A")])).await;
     assert_eq!((status, &answer["acceptedCount"]), (200, &json!(2)), "{answer}");
     server.check_identity([3, 2, 1, 0]);
