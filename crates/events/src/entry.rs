@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use model::{TenantId, Timestamp};
+use xxhash_rust::xxh3::Xxh3;
 
 /// A position in the log. Positions ascend in the order of acceptance but need not be contiguous.
 ///
@@ -34,6 +35,19 @@ pub struct EventKey(pub u128);
 /// the order in which they were accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lane(pub u64);
+
+impl Lane {
+    /// Returns the lane of a device of an app of a tenant. The same in all versions: consumers compare it.
+    #[must_use]
+    pub fn of(tenant: &TenantId, app: &str, device: &str) -> Self {
+        let mut hash = Xxh3::new();
+        for part in [tenant.as_str(), app, device] {
+            hash.update(&(part.len() as u64).to_le_bytes());
+            hash.update(part.as_bytes());
+        }
+        Self(hash.digest())
+    }
+}
 
 /// A valid event that is not stored yet.
 #[derive(Clone, Debug, PartialEq, Eq)]

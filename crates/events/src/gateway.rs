@@ -16,7 +16,6 @@ use model::{TenantId, Timestamp};
 use platform::{Clock, Rng};
 use ring::digest::{Context, SHA256};
 use schema::{Event, ID_FIELD, IDEMPOTENCY_KEY_FIELD, PayloadKind, TIMESTAMP_MS_FIELD};
-use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
     Batch, CustomSchemas, DeadLetter, DeadLetters, EventKey, EventLog, Lane, LogError,
@@ -336,14 +335,13 @@ impl Gateway {
         if event.timestamp_ms == 0 {
             schema::set_int64(&mut complete, TIMESTAMP_MS_FIELD, received_at.as_millis());
         }
-        let [tenant_bytes, app] = [tenant.as_str().as_bytes(), event.app_id.as_bytes()];
         let key = if event.idempotency_key.is_empty() {
             // Consumers find one with every event. That nothing can repeat it is for the log to know.
             schema::set_string(&mut complete, IDEMPOTENCY_KEY_FIELD, &own());
             None
         } else {
-            let parts = [tenant_bytes, app, event.idempotency_key.as_bytes()];
-            Some(event_key(&parts))
+            let parts = [tenant.as_str(), event.app_id, event.idempotency_key];
+            Some(event_key(&parts.map(str::as_bytes)))
         };
         let category = event.category();
         Prepared {
@@ -352,7 +350,7 @@ impl Gateway {
                 id,
                 key,
                 fingerprint: event.fingerprint,
-                lane: Lane(hash(&[tenant_bytes, app, event.device_id.as_bytes()]).digest()),
+                lane: Lane::of(tenant, event.app_id, event.device_id),
             },
             counter: self.kinds.counter(tenant, event.app_id, category, event.event_type),
         }
@@ -394,14 +392,4 @@ fn event_key(parts: &[&[u8]]) -> EventKey {
     let digest = context.finish();
     let bytes = digest.as_ref().first_chunk().expect("SHA-256 has 32 bytes");
     EventKey(u128::from_le_bytes(*bytes))
-}
-
-/// Returns the hash of parts, each with its length: `ab`, `c` is not `a`, `bc`.
-fn hash(parts: &[&[u8]]) -> Xxh3 {
-    let mut hash = Xxh3::new();
-    for part in parts {
-        hash.update(&(part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    hash
 }

@@ -3,7 +3,6 @@
 use events::Lane;
 use model::TenantId;
 use schema::Limits;
-use xxhash_rust::xxh3::Xxh3;
 
 /// What a stored event was checked against may have been wider than what is configured now.
 const UNLIMITED: Limits = Limits {
@@ -57,12 +56,7 @@ impl<'a> Facts<'a> {
 
     /// Returns what it keeps its order with where no gateway of ours has said so.
     pub(crate) fn lane(&self, tenant: &TenantId) -> Lane {
-        let mut hash = Xxh3::new();
-        for part in [tenant.as_str(), self.event.app_id, self.event.device_id] {
-            hash.update(&(part.len() as u64).to_le_bytes());
-            hash.update(part.as_bytes());
-        }
-        Lane(hash.digest())
+        Lane::of(tenant, self.event.app_id, self.event.device_id)
     }
 }
 

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use model::TenantId;
 use parking_lot::{Mutex, RwLock};
 
-use super::{EventResult, Refused, hash};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::{EventResult, Refused};
 
 /// Longest app or type that is counted under its own name, in bytes.
 const NAME_BYTES_MAX: usize = 200;
@@ -199,7 +201,7 @@ impl KindCounts {
             Arc::clone(kinds)
         });
         let names = [app, category, event_type];
-        let key = hash(&names.map(str::as_bytes)).digest128();
+        let key = hash(names);
         if let Some(counter) = of_tenant.kinds.read().get(&key) {
             return Arc::clone(counter);
         }
@@ -235,6 +237,16 @@ impl KindCounts {
         counts.sort();
         counts
     }
+}
+
+/// Returns the hash of names, each with its length: `ab`, `c` is not `a`, `bc`.
+fn hash(names: [&str; 3]) -> u128 {
+    let mut hash = Xxh3::new();
+    for name in names {
+        hash.update(&(name.len() as u64).to_le_bytes());
+        hash.update(name.as_bytes());
+    }
+    hash.digest128()
 }
 
 #[cfg(test)]
