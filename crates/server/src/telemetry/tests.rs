@@ -5,10 +5,16 @@ mod deployed;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use ::events::{
+    CustomSchemas, DeadLettersConfig, EmbeddedConfig, EmbeddedDeadLetters, EmbeddedLog, Gateway,
+    GatewaySettings,
+};
 use access::{Meters, RefusalReason, TenantLimits};
 use api::LimitsInForce;
 use model::{TenantId, Timestamp};
 use platform::{Fs, MeteredFs, SimClock, SimFs, SimRng, SystemFs};
+use state::{Database, StateUrl};
+use tokio::runtime::Runtime;
 use tsdb::{Store, StoreConfig, Stores};
 
 use super::*;
@@ -34,11 +40,12 @@ fn telemetry() -> Arc<Telemetry> {
     usage.count_refusal(RefusalReason::QuotaBytes);
     let quota = TenantLimits { bytes_per_day_max: Some(7), ..TenantLimits::default() };
     usage.set_limits(Arc::new(quota));
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let runtime = Runtime::new().expect("a runtime");
     Telemetry::new(
         Arc::clone(&clock),
         ProcessCollector::new(SystemFs::new()),
         vec![
+            Box::new(events(&runtime, &clock)),
             Box::new(RuntimeCollector::new(runtime.handle().clone())),
             Box::new(FilesCollector::new(file_stats)),
             Box::new(StoresCollector::new(Arc::clone(&clock), stores)),
@@ -49,6 +56,33 @@ fn telemetry() -> Arc<Telemetry> {
             Box::new(LogCollector::new(Arc::new(Sampler::new(sampling, clock)))),
         ],
     )
+}
+
+fn events(runtime: &Runtime, clock: &Arc<dyn Clock>) -> EventsCollector {
+    let (fs, folder): (Arc<dyn Fs>, _) = (SimFs::new(), Path::new("/data/events"));
+    let config = EmbeddedConfig::default();
+    let (log, _) = EmbeddedLog::open(Arc::clone(&fs), folder, Arc::clone(clock), config)
+        .expect("an event log");
+    let (folder, config) = (folder.join("dead-letters"), DeadLettersConfig::default());
+    let (letters, _) =
+        EmbeddedDeadLetters::open(fs, &folder, Arc::clone(clock), config).expect("dead letters");
+    let state = tempfile::tempdir().expect("a folder");
+    let url = StateUrl::Sqlite { path: state.path().join("state.sqlite") };
+    let files = SystemFs::new();
+    let opened = Database::open(url, files.as_ref(), Arc::clone(clock));
+    let database = runtime.block_on(opened).expect("a database");
+    let schemas = CustomSchemas::open(database, Arc::clone(clock));
+    let schemas = runtime.block_on(schemas).expect("schemas");
+    let (log, dead_letters) = (Arc::new(log), Arc::new(letters));
+    let gateway = Gateway::new(
+        Arc::clone(&log) as _,
+        Arc::clone(&dead_letters) as _,
+        schemas,
+        Arc::clone(clock),
+        SimRng::new(1),
+        GatewaySettings::default(),
+    );
+    EventsCollector { gateway: Arc::new(gateway), log, dead_letters }
 }
 
 /// Returns the names of all families of a page.
