@@ -1,4 +1,5 @@
 //! Events survive `kill -9` and a SIGTERM: each that was acknowledged is in the log once, in the order of its device.
+#![expect(clippy::disallowed_methods, reason = "the address comes from a real file")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
