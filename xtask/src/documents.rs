@@ -141,9 +141,10 @@ fn check_security() -> anyhow::Result<Vec<String>> {
     Ok(findings)
 }
 
-/// Returns the name of the function that begins in a line.
+/// Returns the name of the function that begins in a line. Public ones count: the checks of a contract are such.
 fn function_of(line: &str) -> Option<&str> {
     let line = line.trim_start();
+    let line = line.strip_prefix("pub ").unwrap_or(line);
     let name = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ")?;
     name.split(['(', '<']).next()
 }
