@@ -24,7 +24,7 @@ use self::acks::Acks;
 use self::pull::{Arrival, Pull, PullRequest, Pulled};
 use self::seen::Seen;
 use crate::connection::{ApiError, Connection, RETRY_AFTER};
-use crate::message::EVENTS_FILTER;
+use crate::message::{EVENTS_FILTER, FINGERPRINT};
 use crate::settings::Settings;
 
 /// Most messages that one request to the server asks for.
@@ -275,7 +275,7 @@ impl JetStreamConsumer {
             return;
         }
         if let Some(id) = arrival.message.message_id()
-            && fetching.seen.is_repetition(id, offset)
+            && fetching.seen.is_repetition(id, arrival.message.header(FINGERPRINT), offset)
         {
             let skipped = fetching.seen.skipped;
             if skipped.is_power_of_two() {

@@ -245,7 +245,8 @@ fn merge(
     let mut changes = Vec::new();
     let mut decide = |setting: &'static str, apply: &dyn Fn(&Value, &Value) -> bool| {
         let old = existing.get(setting).cloned().unwrap_or(Value::Null);
-        let new = wanted.get(setting).cloned().unwrap_or(Value::Null);
+        // What is not configured is for the server to say.
+        let Some(new) = wanted.get(setting).cloned() else { return };
         if old == new || (is_unlimited(&old) && is_unlimited(&new) && LIMITS.contains(&setting)) {
             return;
         }
@@ -423,6 +424,15 @@ mod tests {
                 ("storage", false),
             ],
         );
+    }
+
+    #[test]
+    fn what_is_not_configured_is_no_difference() {
+        let existing = json!({ "discard": "new", "duplicate_window": 120_000_000_000_i64 });
+        let wanted = json!({ "discard": "new" });
+        let (merged, changes) =
+            merge(existing.as_object().expect("an object"), wanted.as_object().expect("an object"));
+        assert_eq!((Value::Object(merged), changes), (existing, vec![]));
     }
 
     #[test]

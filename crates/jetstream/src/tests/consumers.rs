@@ -131,6 +131,23 @@ async fn an_event_that_was_stored_twice_is_delivered_once() {
 }
 
 #[tokio::test]
+async fn another_event_that_was_stored_with_a_key_after_the_window_is_delivered() {
+    let Some(server) = NatsServer::start() else { return };
+    let mut settings = settings(&server.url());
+    settings.stream.duplicate_window = Duration::from_millis(100);
+    let stream = open(settings).await;
+    stream.log.append(batch(vec![event(1, Some(1), "a")])).await.expect("stored");
+    eventually("the server has forgotten the key", || async {
+        let other = batch(vec![event(1, Some(1), "b")]);
+        matches!(stream.log.append(other).await.expect("answered")[0], Outcome::Stored { .. })
+    })
+    .await;
+    let consumer = stream.log.consumer(config("reader")).await.expect("a consumer");
+    let deliveries = gather(&*consumer, 2).await;
+    assert_eq!(deliveries.iter().map(|one| one.offset.0).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[tokio::test]
 async fn a_killed_server_delivers_again_what_was_not_settled_and_nothing_is_missed() {
     let Some(mut server) = NatsServer::start() else { return };
     let stream = open(settings(&server.url())).await;
@@ -189,7 +206,7 @@ async fn a_fetch_stops_at_its_bytes_and_takes_one_however_long() {
 }
 
 #[tokio::test]
-async fn a_fetch_that_waits_asks_once() {
+async fn a_fetch_that_waits_does_not_ask_again_and_again() {
     let Some(server) = NatsServer::start() else { return };
     let stream = open(settings(&server.url())).await;
     let consumer = stream.log.consumer(config("reader")).await.expect("a consumer");
