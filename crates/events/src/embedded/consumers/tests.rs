@@ -212,10 +212,14 @@ async fn a_disk_that_fails_delays_the_position_and_not_the_entries() {
 #[tokio::test]
 async fn a_fetch_that_is_dropped_while_the_position_is_written_takes_its_entries_back() {
     let machine = Machine::new();
-    let (_consumers, consumer) = machine.open(&Positions::new(1, 40)).await.expect("open");
+    let (consumers, consumer) = machine.open(&Positions::new(1, 40)).await.expect("open");
     machine.clock.advance(FLUSH_INTERVAL);
     let limits = FetchLimits { entries_max: 3, bytes_max: 99, wait_max: Duration::ZERO };
-    assert!(consumer.fetch(limits).now_or_never().is_none(), "it waits for the disk");
+    let held = Arc::clone(&consumers.by_name.lock()[NAME]);
+    {
+        let _slow = held.writing.lock();
+        assert!(consumer.fetch(limits).now_or_never().is_none(), "it waits for the disk");
+    }
     assert_eq!(fetch(consumer.as_ref(), 9).await.expect("fetch"), once(1..=3));
     assert_eq!(fetch(consumer.as_ref(), 2).await.expect("fetch"), once(4..=5));
 }
