@@ -79,7 +79,8 @@ async fn cloud_events(caller: Caller, request: Request) -> Response {
         Err(failure) => return failure.native(),
     };
     let is_batch = matches!(mode, Mode::Batched);
-    let results = match store(&caller, request, CloudEvents { app, mode }).await {
+    let events_max = caller.app.events.gateway.settings().batch_events_max;
+    let results = match store(&caller, request, CloudEvents { app, mode, events_max }).await {
         Ok(results) => results,
         Err(failure) => return mapping::refuse(failure),
     };
@@ -173,6 +174,7 @@ fn percent_decode(value: &str) -> Option<String> {
 struct CloudEvents {
     app: Arc<str>,
     mode: Mode,
+    events_max: usize,
 }
 
 impl Format for CloudEvents {
@@ -183,6 +185,10 @@ impl Format for CloudEvents {
         let events: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| {
             Failure::bad_data(format!("the body is not a list of CloudEvents: {error}"))
         })?;
+        if events.len() > self.events_max {
+            let message = format!("a batch has at most {} CloudEvents", self.events_max);
+            return Err(Failure::bad_data(message).into());
+        }
         Ok(events.into_iter().map(|event| event.get().as_bytes()).collect())
     }
 

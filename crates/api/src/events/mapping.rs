@@ -15,10 +15,14 @@ use crate::failure::{Failure, Kind};
 /// How deep objects are flattened; what is deeper becomes text.
 const DEPTH_MAX: usize = 8;
 
+/// Most bytes of all names of an event together: that of an outer object is in each name of what is in it.
+const NAMES_BYTES_MAX: usize = 1 << 20;
+
 /// The parameters of a custom event, by kind.
 #[derive(Debug, Default)]
 pub(super) struct Parameters {
     names: BTreeSet<String>,
+    names_bytes: usize,
     texts: Map<String, Value>,
     integers: Map<String, Value>,
     floats: Map<String, Value>,
@@ -44,6 +48,11 @@ impl Parameters {
     }
 
     fn insert_nested(&mut self, name: String, value: Value, depth: usize) -> Result<(), Refused> {
+        self.names_bytes = self.names_bytes.saturating_add(name.len());
+        if self.names_bytes > NAMES_BYTES_MAX {
+            let refused = "has names of more than 1 MiB, those of outer objects included";
+            return Err(invalid("custom_event", refused));
+        }
         let value = match value {
             Value::Null => return Ok(()),
             Value::Object(fields) if depth < DEPTH_MAX && !fields.is_empty() => {
@@ -209,6 +218,21 @@ mod tests {
         parameters.insert("a.b".to_owned(), json!(1)).expect("the first");
         let again = parameters.insert("a".to_owned(), json!({"b": "x"}));
         assert_eq!(again.expect_err("the second").to_string(), "a.b: is there twice");
+    }
+
+    #[test]
+    fn a_long_name_of_an_outer_object_is_not_repeated_without_end() {
+        let name = "n".repeat(NAMES_BYTES_MAX / 10 - 2);
+        for value in [json!(1), Value::Null] {
+            let inner: Map<String, Value> =
+                (0..9).map(|n| (n.to_string(), value.clone())).collect();
+            let mut parameters = Parameters::default();
+            parameters.insert(name.clone(), json!(inner)).expect("as much as may be");
+            let mut parameters = Parameters::default();
+            let refused =
+                parameters.insert(format!("{name}n"), json!(inner)).expect_err("too much");
+            assert!(refused.to_string().starts_with("custom_event: has names of more than 1 MiB"));
+        }
     }
 
     #[test]

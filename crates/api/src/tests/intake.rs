@@ -449,6 +449,7 @@ async fn cloud_events_are_taken_in_each_mode() {
         (cloud_event("application/cloudevents+json", &wrong), 400, "specversion: must be 1.0"),
         (cloud_event("application/cloudevents+json", &json!([])), 400, "an event is a JSON object"),
         (cloud_event(kind, &json!({})), 400, "not a list of CloudEvents"),
+        (cloud_event(kind, &json!(vec![1; 1_001])), 400, "a batch has at most 1000 CloudEvents"),
         (cloud_event("application/cloudevents+avro", &json!({})), 415, "only the JSON format"),
         (cloud_event("application/json", &cart("4")), 415, "application/cloudevents+json"),
     ] {
