@@ -23,7 +23,7 @@ use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use model::TenantId;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tracing::info;
+use tracing::{info, warn};
 
 use self::index::{Index, Slot};
 use crate::connection::{Acknowledgement, ApiError, Connection, RETRY_AFTER};
@@ -50,12 +50,21 @@ const RETRY_WAIT_MAX: Duration = Duration::from_millis(500);
 /// JetStream could not store a message, most often because the stream is full.
 const STORE_FAILED: u64 = 10_077;
 
+/// So begins what it says when that is a limit of the stream, and not its disk.
+const LIMIT_REACHED: &str = "maximum ";
+
+/// Most letters that go to make room for one: a long one can need the room of several short ones.
+const DISPLACED_MAX: usize = 64;
+
 /// How long the server keeps the reader of a scan that is not used any more.
 const SCAN_INACTIVE_MAX: Duration = Duration::from_secs(30);
 
 /// [`DeadLetters`] on a stream of JetStream.
 ///
 /// Which letters there are is kept in memory, and asked for every few seconds, since others put and discard them, too.
+///
+/// When there are too many, the oldest of the tenant with the most goes, and the log says so, as in the embedded engine:
+/// refusing the new one would stop the consumer that gives it up, for all tenants.
 #[derive(Debug)]
 pub struct JetStreamDeadLetters {
     connection: Arc<Connection>,
@@ -229,16 +238,19 @@ impl JetStreamDeadLetters {
         let mut headers = headers.clone();
         headers.insert(NATS_MESSAGE_ID, message_id);
         let deadline = self.connection.deadline(self.settings.append_timeout);
-        let mut failures = 0_u32;
+        let (mut failures, mut displaced) = (0_u32, 0);
         loop {
             self.connection.usable(deadline).await?;
             match self.connection.publish(subject, headers.clone(), bytes.clone()).await {
                 Ok(acknowledgement) => return Ok(acknowledgement),
                 Err(ApiError::Refused { code: STORE_FAILED, description, .. }) => {
+                    let is_full = description.starts_with(LIMIT_REACHED);
+                    if is_full && displaced < DISPLACED_MAX && self.displace().await? {
+                        displaced += 1;
+                        continue;
+                    }
                     return Err(LogError::Unavailable {
-                        reason: format!(
-                            "the stream of dead letters is full, discard some: {description}"
-                        ),
+                        reason: format!("the stream of dead letters takes nothing: {description}"),
                         retry_after: RETRY_AFTER,
                     });
                 }
@@ -255,6 +267,16 @@ impl JetStreamDeadLetters {
                 }
             }
         }
+    }
+
+    /// Lets a letter go to make room: the oldest of the tenant with the most. Returns false if there is none.
+    async fn displace(&self) -> Result<bool, LogError> {
+        let Some(slot) = self.index.lock().oldest_of_most() else { return Ok(false) };
+        self.delete(slot.sequence).await.map_err(ApiError::into_unavailable)?;
+        self.index.lock().remove(&slot);
+        let tenant = slot.tenant.as_str();
+        warn!(tenant, id = slot.id.0, "dead letter went because there are too many");
+        Ok(true)
     }
 
     /// Returns the message at a position, as the leader knows it.

@@ -169,9 +169,9 @@ pub struct DeadLetterSettings {
     pub name: String,
     /// How long a dead letter is kept; zero for ever.
     pub age_max: Duration,
-    /// Most bytes; a dead letter more is refused.
+    /// Most bytes; one letter more displaces the oldest of the tenant with the most.
     pub bytes_max: u64,
-    /// Most dead letters; one more is refused. About 100 bytes of memory each.
+    /// Most dead letters; one more displaces another, too. About 100 bytes of memory each.
     pub letters_max: u64,
 }
 

@@ -103,6 +103,16 @@ impl Index {
         self.slots.values().filter(waits).take(limit).cloned().collect()
     }
 
+    /// Returns the oldest letter of the tenant that has the most.
+    pub(super) fn oldest_of_most(&self) -> Option<Slot> {
+        let mut tenants: BTreeMap<&TenantId, (usize, &Slot)> = BTreeMap::new();
+        for slot in self.slots.values() {
+            tenants.entry(&slot.tenant).or_insert((0, slot)).0 += 1;
+        }
+        let most = tenants.into_values().max_by_key(|(count, _)| *count);
+        most.map(|(_, oldest)| oldest.clone())
+    }
+
     pub(super) fn depths(&self) -> Vec<DeadLetterDepth> {
         let mut counts: BTreeMap<(&TenantId, &str), u64> = BTreeMap::new();
         for slot in self.slots.values() {

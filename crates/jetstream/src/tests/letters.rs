@@ -1,8 +1,6 @@
 //! Dead letters, where the contract of all engines does not reach.
 
-use events::{
-    DeadLetterId, DeadLetterQuery, DeadLetterState, DeadLetters as _, LogError, NewDeadLetter,
-};
+use events::{DeadLetterId, DeadLetterQuery, DeadLetterState, DeadLetters as _, NewDeadLetter};
 
 use super::*;
 use crate::testing::NatsServer;
@@ -114,20 +112,36 @@ async fn a_letter_of_the_original_is_listed_and_replayed() {
 }
 
 #[tokio::test]
-async fn a_full_stream_refuses_a_letter_until_one_is_discarded() {
+async fn one_too_many_displaces_the_oldest_of_the_tenant_with_the_most() {
     let Some(server) = NatsServer::start() else { return };
     let mut settings = settings(&server.url());
     settings.dead_letters.letters_max = 3;
     let stream = open(settings).await;
-    let put = || stream.dead_letters.put(letter(&tenant(), Bytes::new()));
-    for _ in 0..3 {
-        put().await.expect("kept");
+    let quiet = TenantId::new("quiet").expect("a tenant");
+    let put = |whose: &TenantId| stream.dead_letters.put(letter(whose, Bytes::new()));
+    for whose in [&quiet, &tenant(), &tenant(), &tenant(), &tenant()] {
+        put(whose).await.expect("kept");
     }
-    let refused = put().await;
-    let Err(LogError::Unavailable { reason, .. }) = &refused else { panic!("{refused:?}") };
-    assert!(reason.starts_with("the stream of dead letters is full"), "{reason}");
-    assert!(stream.dead_letters.discard(tenant(), DeadLetterId(1)).await.expect("discarded"));
-    put().await.expect("kept");
+    assert_eq!(ids(&stream).await, [5, 4]);
+    let kept = stream.dead_letters.get(quiet, DeadLetterId(1)).await.expect("an answer");
+    assert!(kept.is_some(), "it is not the one with the most");
+    // A letter on its way back needs room for a moment, too.
+    assert!(stream.dead_letters.replay(tenant(), DeadLetterId(5)).await.expect("replayed"));
+    assert_eq!(ids(&stream).await, [5]);
+}
+
+#[tokio::test]
+async fn a_long_letter_takes_the_room_of_several_short_ones() {
+    let Some(server) = NatsServer::start() else { return };
+    let mut settings = settings(&server.url());
+    settings.dead_letters.bytes_max = 64 << 10;
+    let stream = open(settings).await;
+    let put = |bytes: usize| stream.dead_letters.put(letter(&tenant(), vec![7; bytes].into()));
+    for _ in 0..5 {
+        put(10 << 10).await.expect("kept");
+    }
+    put(40 << 10).await.expect("kept");
+    assert_eq!(ids(&stream).await.first(), Some(&6));
 }
 
 #[tokio::test]
