@@ -13,11 +13,19 @@ const DEPTH_MAX: usize = 32;
 /// How many objects, lists and values a schema may have, references followed each time: what checking an event may
 /// take.
 const NODES_MAX: usize = 10_000;
+/// As how many a part counts that is looked at for each parameter of an event, of which there can be thousands.
+const NODES_PER_PARAMETER: usize = 50;
+/// What is looked at for each parameter.
+const PER_PARAMETER: [&str; 4] =
+    ["additionalProperties", "patternProperties", "propertyNames", "unevaluatedProperties"];
 /// Most regular expressions in a schema, and most memory of each, in bytes.
 const PATTERNS_MAX: usize = 32;
 const PATTERN_BYTES_MAX: usize = 64 << 10;
 /// Most violations that are told of one event.
 const VIOLATIONS_MAX: usize = 16;
+/// Longest name of a parameter and longest description that a violation tells, in bytes: a schema may list long texts.
+const NAME_BYTES_MAX: usize = 256;
+const DESCRIPTION_BYTES_MAX: usize = 512;
 /// The parameters of a custom event, by kind.
 const PARAMETERS: [&str; 4] = ["string_params", "int_params", "float_params", "bool_params"];
 /// Where violations are.
@@ -51,7 +59,8 @@ pub enum SchemaTextError {
     },
     /// Checking an event against it could take long.
     #[error(
-        "is too large: at most {NODES_MAX} parts with those referred to, {DEPTH_MAX} levels and {PATTERNS_MAX} patterns"
+        "is too large: at most {NODES_MAX} parts with those referred to, {DEPTH_MAX} levels and {PATTERNS_MAX} patterns; \
+         a part for all parameters, as in additionalProperties, counts as {NODES_PER_PARAMETER}"
     )]
     TooComplex,
     /// It is no valid schema.
@@ -77,7 +86,7 @@ impl Compiled {
         if !schema.is_object() {
             return Err(SchemaTextError::NotObject { reason: "it is another value".to_owned() });
         }
-        Survey { root: &schema, nodes: 0, patterns: 0 }.visit(&schema, 0)?;
+        Survey { root: &schema, nodes: 0, weight: 1, patterns: 0 }.visit(&schema, 0)?;
         let patterns = PatternOptions::regex().size_limit(PATTERN_BYTES_MAX);
         let options = jsonschema::draft202012::options().with_pattern_options(patterns).offline();
         let validator = options.build(&schema).map_err(|error| {
@@ -95,8 +104,8 @@ impl Compiled {
                 let violation = |error: jsonschema::ValidationError<'_>| {
                     let path = error.instance_path().to_string().replace('/', ".");
                     Violation {
-                        field: format!("{FIELD}{path}"),
-                        description: error.masked().to_string(),
+                        field: format!("{FIELD}{}", cut(path, NAME_BYTES_MAX)),
+                        description: cut(error.masked().to_string(), DESCRIPTION_BYTES_MAX),
                     }
                 };
                 errors.map(violation).collect()
@@ -128,17 +137,28 @@ fn parameters(payload: &[u8]) -> Result<Value, Violation> {
     Ok(Value::Object(parameters))
 }
 
+/// Returns a text without what is beyond so many bytes.
+fn cut(mut text: String, bytes_max: usize) -> String {
+    if text.len() > bytes_max {
+        text.truncate(text.floor_char_boundary(bytes_max));
+        text.push('\u{2026}');
+    }
+    text
+}
+
 /// Looks at a schema before it is compiled.
 struct Survey<'a> {
     root: &'a Value,
     nodes: usize,
+    /// As how many a part counts at present.
+    weight: usize,
     patterns: usize,
 }
 
 impl<'a> Survey<'a> {
     /// Visits a part with everything below and everything that it refers to. What refers to itself is too deep.
     fn visit(&mut self, part: &'a Value, depth: usize) -> Result<(), SchemaTextError> {
-        self.nodes += 1;
+        self.nodes += self.weight;
         if depth > DEPTH_MAX || self.nodes > NODES_MAX {
             return Err(SchemaTextError::TooComplex);
         }
@@ -147,7 +167,12 @@ impl<'a> Survey<'a> {
             Value::Object(fields) => {
                 for (keyword, value) in fields {
                     self.keyword(keyword, value, depth)?;
+                    let outer = self.weight;
+                    if PER_PARAMETER.contains(&keyword.as_str()) {
+                        self.weight = NODES_PER_PARAMETER;
+                    }
                     self.visit(value, depth + 1)?;
+                    self.weight = outer;
                 }
                 Ok(())
             }

@@ -187,6 +187,10 @@ fn schemas_refer_to_nothing_outside_and_take_bounded_time() {
             definitions.join(",")
         )
     };
+    let for_all = |parts: usize| {
+        let parts = vec!["true"; parts].join(",");
+        format!(r#"{{"additionalProperties":{{"anyOf":[{parts}]}}}}"#)
+    };
     let patterns = |count: usize| {
         let properties: Vec<_> =
             (0..count).map(|index| format!(r#""p{index}":{{"pattern":"^a"}}"#)).collect();
@@ -214,6 +218,8 @@ fn schemas_refer_to_nothing_outside_and_take_bounded_time() {
         (&nested(33), "is too large"),
         (&doubling(5), ""),
         (&doubling(20), "is too large"),
+        (&for_all(197), ""),
+        (&for_all(198), "is too large"),
         (&patterns(32), ""),
         (&patterns(33), "is too large"),
         (&format!("{{}}{}", " ".repeat(SCHEMA_BYTES_MAX - 2)), ""),
@@ -221,6 +227,18 @@ fn schemas_refer_to_nothing_outside_and_take_bounded_time() {
     ] {
         check_text(schema, expected);
     }
+}
+
+#[test]
+fn a_violation_is_told_in_short_however_long_the_schema_and_the_name_are() {
+    let texts: Vec<String> = (0..1_000).map(|number| format!("\u{e9}{number}")).collect();
+    let name = "n".repeat(5_000);
+    let schema = serde_json::json!({ "properties": { name.as_str(): { "enum": texts } } });
+    let compiled = Compiled::new(&schema.to_string()).expect("a schema");
+    let violations = compiled.check(&custom_event(&format!(r#","intParams":{{"{name}":3}}"#)));
+    let [violation] = violations.as_slice() else { panic!("{violations:?}") };
+    assert!(violation.field.starts_with("custom_event.nnn"), "{}", violation.field);
+    assert!(violation.field.len() < 300 && violation.description.len() < 600, "{violation}");
 }
 
 #[test]
