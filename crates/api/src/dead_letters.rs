@@ -347,6 +347,9 @@ async fn find(caller: &Caller, id: &str) -> Result<DeadLetter, Failure> {
 
 fn may_see(caller: &Caller, letter: &DeadLetter) -> bool {
     let Some(own) = caller.principal.app.as_deref() else { return true };
+    if let Ok(event) = schema::inspect(&letter.letter.bytes, &schema::Limits::NONE) {
+        return event.app_id == own;
+    }
     // Also what is no valid event may say its app.
     let event = schema::envelope_to_json(&letter.letter.bytes).unwrap_or_default();
     let event: Value = serde_json::from_str(&event).unwrap_or_default();

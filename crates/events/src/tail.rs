@@ -18,15 +18,6 @@ const READS_MAX: usize = 2;
 /// Most pages that are kept for others who come by.
 const PAGES_KEPT_MAX: usize = 4;
 
-/// What is in the log was checked when it arrived, perhaps by limits of then.
-const ANY: schema::Limits = schema::Limits {
-    id_bytes_max: usize::MAX,
-    string_bytes_max: usize::MAX,
-    long_string_bytes_max: usize::MAX,
-    map_entries_max: usize::MAX,
-    list_items_max: usize::MAX,
-};
-
 /// An event as those see it who follow the log.
 #[derive(Debug)]
 pub struct TailEvent {
@@ -56,7 +47,7 @@ impl TailEvent {
     ///
     /// It is no event.
     fn read(entry: Entry) -> Result<Self, schema::Invalid> {
-        let event = schema::inspect(&entry.envelope, &ANY)?;
+        let event = schema::inspect(&entry.envelope, &schema::Limits::NONE)?;
         Ok(Self {
             offset: entry.offset,
             tenant: entry.tenant,

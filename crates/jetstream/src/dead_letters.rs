@@ -35,6 +35,9 @@ use crate::streams::{self, StreamState};
 /// How many letters are fetched at once.
 const FETCH_AHEAD: usize = 32;
 
+/// Bytes of letters after which no further one is returned.
+const PAGE_BYTES_MAX: usize = 16 << 20;
+
 /// How many messages of the stream one request asks for when it is read as a whole.
 const SCAN_MESSAGES: usize = 1_000;
 
@@ -323,13 +326,20 @@ impl JetStreamDeadLetters {
         }
     }
 
-    async fn read_all(&self, slots: Vec<Slot>) -> Result<Vec<DeadLetter>, LogError> {
-        let letters: Vec<Option<DeadLetter>> = stream::iter(slots)
-            .map(|slot| async move { self.read(&slot).await })
-            .buffered(FETCH_AHEAD)
-            .try_collect()
-            .await?;
-        Ok(letters.into_iter().flatten().collect())
+    /// Reads letters as far as the bytes of a page go; returns whether some were left.
+    async fn read_some(&self, slots: Vec<Slot>) -> Result<(Vec<DeadLetter>, bool), LogError> {
+        let read = stream::iter(slots).map(|slot| async move { self.read(&slot).await });
+        let mut read = read.buffered(FETCH_AHEAD);
+        let (mut letters, mut bytes) = (Vec::new(), 0_usize);
+        while let Some(letter) = read.try_next().await? {
+            if bytes >= PAGE_BYTES_MAX {
+                return Ok((letters, true));
+            }
+            let Some(letter) = letter else { continue };
+            bytes = bytes.saturating_add(letter.letter.bytes.len());
+            letters.push(letter);
+        }
+        Ok((letters, false))
     }
 }
 
@@ -343,7 +353,8 @@ impl DeadLetters for JetStreamDeadLetters {
             self.ready().await?;
             self.refresh().await.map_err(ApiError::into_unavailable)?;
             let (slots, more) = self.index.lock().page(&query);
-            Ok(DeadLetterPage { letters: self.read_all(slots).await?, more })
+            let (letters, cut) = self.read_some(slots).await?;
+            Ok(DeadLetterPage { letters, more: more || cut })
         }
         .boxed()
     }
@@ -397,7 +408,7 @@ impl DeadLetters for JetStreamDeadLetters {
                 return Ok(Vec::new());
             }
             self.ready().await?;
-            self.read_all(slots).await
+            Ok(self.read_some(slots).await?.0)
         }
         .boxed()
     }

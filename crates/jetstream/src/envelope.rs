@@ -4,15 +4,6 @@ use events::Lane;
 use model::TenantId;
 use schema::Limits;
 
-/// What a stored event was checked against may have been wider than what is configured now.
-const UNLIMITED: Limits = Limits {
-    id_bytes_max: usize::MAX,
-    string_bytes_max: usize::MAX,
-    long_string_bytes_max: usize::MAX,
-    map_entries_max: usize::MAX,
-    list_items_max: usize::MAX,
-};
-
 /// Longest subject, in bytes. A server closes the connection on a line of more than four kilobytes, and an application
 /// may give its own events names of any length.
 const SUBJECT_BYTES_MAX: usize = 512;
@@ -30,7 +21,7 @@ impl<'a> Facts<'a> {
     ///
     /// What is wrong with it.
     pub(crate) fn read(envelope: &'a [u8]) -> Result<Self, String> {
-        let event = schema::inspect(envelope, &UNLIMITED).map_err(|error| error.to_string())?;
+        let event = schema::inspect(envelope, &Limits::NONE).map_err(|error| error.to_string())?;
         Ok(Self { event })
     }
 

@@ -39,6 +39,17 @@ pub struct Limits {
     pub list_items_max: usize,
 }
 
+impl Limits {
+    /// No limits: for what is stored, which was checked when it came, perhaps by limits of then.
+    pub const NONE: Self = Self {
+        id_bytes_max: usize::MAX,
+        string_bytes_max: usize::MAX,
+        long_string_bytes_max: usize::MAX,
+        map_entries_max: usize::MAX,
+        list_items_max: usize::MAX,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

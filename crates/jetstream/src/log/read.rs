@@ -12,6 +12,9 @@ use crate::streams;
 /// How many messages are asked for at once.
 const READ_AHEAD: usize = 256;
 
+/// Most messages that one call passes over because they are no events: others publish to the stream, too.
+const PASSED_MAX: usize = 8 * READ_AHEAD;
+
 impl Shared {
     pub(super) async fn read(&self, from: Offset, limits: ReadLimits) -> Result<Page, LogError> {
         self.ready().await?;
@@ -25,6 +28,7 @@ impl Shared {
             page: Page { next: Offset(from.0.max(1)), ..Page::default() },
             limits,
             bytes: 0,
+            passed: 0,
         };
         while reading.page.next.0 < end && !reading.is_full() {
             self.read_on(&mut reading, end).await?;
@@ -108,11 +112,15 @@ struct Reading {
     page: Page,
     limits: ReadLimits,
     bytes: usize,
+    /// Messages that are no events.
+    passed: usize,
 }
 
 impl Reading {
     fn is_full(&self) -> bool {
-        self.page.entries.len() >= self.limits.entries_max || self.bytes >= self.limits.bytes_max
+        self.page.entries.len() >= self.limits.entries_max
+            || self.bytes >= self.limits.bytes_max
+            || self.passed >= PASSED_MAX
     }
 
     /// Adds a message if there is room; returns whether there is for more.
@@ -122,14 +130,18 @@ impl Reading {
         }
         self.page.next = Offset(message.sequence).next();
         if !message.subject.starts_with(EVENTS_PREFIX) {
-            return true;
+            self.passed = self.passed.saturating_add(1);
+            return !self.is_full();
         }
         match message.entry() {
             Ok(entry) => {
                 self.bytes = self.bytes.saturating_add(entry.envelope.len());
                 self.page.entries.push(entry);
             }
-            Err(_) => self.page.skipped = self.page.skipped.saturating_add(1),
+            Err(_) => {
+                self.passed = self.passed.saturating_add(1);
+                self.page.skipped = self.page.skipped.saturating_add(1);
+            }
         }
         !self.is_full()
     }

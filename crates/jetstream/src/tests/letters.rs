@@ -156,6 +156,24 @@ async fn a_message_as_long_as_may_be_is_kept_cut() {
 }
 
 #[tokio::test]
+async fn a_page_ends_after_so_many_bytes_and_says_that_there_is_more() {
+    let Some(server) = NatsServer::start() else { return };
+    let mut settings = settings(&server.url());
+    settings.dead_letters.bytes_max = 1 << 26;
+    let stream = open(settings).await;
+    for _ in 0..20 {
+        let put = stream.dead_letters.put(letter(&tenant(), vec![7; 1_000_000].into()));
+        put.await.expect("kept");
+    }
+    let page = stream.dead_letters.list(query()).await.expect("a page");
+    assert_eq!((page.letters.len(), page.more), (17, true));
+    let before = page.letters.last().map(|letter| letter.id);
+    let rest = DeadLetterQuery { before, ..query() };
+    let page = stream.dead_letters.list(rest).await.expect("a page");
+    assert_eq!((page.letters.len(), page.more), (3, false));
+}
+
+#[tokio::test]
 async fn letters_survive_a_killed_server() {
     let Some(mut server) = NatsServer::start() else { return };
     let stream = open(settings(&server.url())).await;

@@ -145,6 +145,24 @@ async fn pages_end_at_their_limits_and_go_on_behind_gaps() {
 }
 
 #[tokio::test]
+async fn a_page_ends_after_so_many_messages_that_are_no_events() {
+    let Some(server) = NatsServer::start() else { return };
+    let stream = open(settings(&server.url())).await;
+    let client = async_nats::connect(server.url()).await.expect("connected");
+    for _ in 0..2_099 {
+        client.publish("requests.shop.x", "{}".into()).await.expect("sent");
+    }
+    let raw = async_nats::jetstream::new(client);
+    let last = raw.publish("requests.shop.x", "{}".into()).await.expect("sent");
+    assert_eq!(last.await.expect("stored").sequence, 2_100);
+    stream.log.append(batch(vec![event(1, None, "a")])).await.expect("stored");
+    let page = stream.log.read(Offset(0), EVERYTHING).await.expect("a page");
+    assert_eq!((page.entries.len(), page.next), (0, Offset(2_049)));
+    let page = stream.log.read(page.next, EVERYTHING).await.expect("a page");
+    assert_eq!((page.entries.len(), page.next), (1, Offset(2_102)));
+}
+
+#[tokio::test]
 async fn a_time_is_found_by_bisection() {
     let Some(server) = NatsServer::start() else { return };
     let stream = open(settings(&server.url())).await;
