@@ -131,7 +131,7 @@ impl Gateway {
             log,
             dead_letters,
             schemas,
-            identifiers: Identifiers::new(Arc::clone(&clock), rng),
+            identifiers: Identifiers::new(rng),
             clock,
             tallies: Tallies::default(),
             kinds: KindCounts::new(settings.kinds_per_tenant_max),
@@ -327,7 +327,7 @@ impl Gateway {
         let mut complete = Vec::with_capacity(envelope.len() + COMPLETION_BYTES_MAX);
         complete.extend_from_slice(envelope);
         let mut own: Option<Box<str>> = None;
-        let mut own = || own.get_or_insert_with(|| self.identifiers.next()).clone();
+        let mut own = || own.get_or_insert_with(|| self.identifiers.next(received_at)).clone();
         let id: Box<str> = if event.id.is_empty() { own() } else { event.id.into() };
         if event.id.is_empty() {
             schema::set_string(&mut complete, ID_FIELD, &id);
