@@ -3323,7 +3323,7 @@ export interface operations {
                 };
             };
             403: components["responses"]["Plain403"];
-            /** @description Writes cannot be stored. */
+            /** @description Writes or events cannot be stored. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4232,7 +4232,7 @@ export interface operations {
                 };
             };
             403: components["responses"]["Native403"];
-            /** @description Writes cannot be stored. */
+            /** @description Writes or events cannot be stored. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4262,7 +4262,7 @@ export interface operations {
                 };
             };
             403: components["responses"]["Plain403"];
-            /** @description Writes cannot be stored. */
+            /** @description Writes or events cannot be stored. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5561,7 +5561,7 @@ export interface operations {
                 };
             };
             403: components["responses"]["Native403"];
-            /** @description Writes cannot be stored. */
+            /** @description Writes or events cannot be stored. */
             503: {
                 headers: {
                     [name: string]: unknown;

@@ -16,6 +16,10 @@ use crate::caller::{Caller, Charge};
 use crate::failure::{Failure, Kind};
 use crate::{limits, write};
 
+/// What senders are told while nothing can be stored. Why that is, which names files and servers, is in the log and in
+/// health.
+const UNAVAILABLE: &str = "failed to publish event: the event log is unavailable";
+
 /// How a body holds events.
 pub(super) trait Format: Send + 'static {
     /// Returns the bytes of each event in a body.
@@ -60,9 +64,9 @@ pub(super) async fn store(
     let (parts, body) = request.into_parts();
     let app = &caller.app;
     let compression = body::compression(&parts.headers)?;
-    if let Some(reason) = app.events.log.refusal() {
+    if app.events.log.refusal().is_some() {
         limits::discard(app, body).await;
-        return Err(Failure::overloaded(reason).into());
+        return Err(Failure::overloaded(UNAVAILABLE).into());
     }
     let bytes_max = app.limits.body_bytes_max;
     let work = move |caller: &Caller, bytes| check(caller, compression, bytes, &format);
@@ -115,7 +119,7 @@ fn refused_by_log(error: LogError) -> Failure {
     let message = format!("failed to publish event: {error}");
     match error {
         LogError::Unavailable { retry_after, .. } => {
-            Failure::overloaded(message).retry_after(retry_after)
+            Failure::overloaded(UNAVAILABLE).retry_after(retry_after)
         }
         LogError::TooLarge { .. } => Failure::new(Kind::TooLarge, error.to_string()),
         LogError::Overloaded { .. }
