@@ -44,8 +44,8 @@ const SCAN_MESSAGES: usize = 1_000;
 /// How many bytes, of headers: bodies stay where they are.
 const SCAN_BYTES: usize = 8 << 20;
 
-/// Bytes of a message that are kept free for headers.
-const HEADERS_BYTES_MAX: usize = 4_096;
+/// Bytes of a message that are kept free for headers: more than those of a letter can be.
+const HEADERS_BYTES_MAX: usize = 8_192;
 
 /// The longest pause before a letter is sent again.
 const RETRY_WAIT_MAX: Duration = Duration::from_millis(500);

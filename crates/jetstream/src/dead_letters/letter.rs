@@ -42,8 +42,11 @@ const RESERVED: [&str; 3] = ["nats-", "tinyobs-", "x-dlq-"];
 /// Longest reason, in bytes.
 const ERROR_BYTES_MAX: usize = 1_024;
 
-/// Most bytes of the event's own headers; more of them are left out.
+/// Most bytes of the event's own headers, as the message has them; more of them are left out.
 const KEPT_BYTES_MAX: usize = 2_048;
+
+/// What a header takes beside name and value.
+const HEADER_OVERHEAD_BYTES: usize = ": \r\n".len();
 
 /// Returns what a letter is published to.
 pub(super) fn subject_of(letter: &NewDeadLetter, state: DeadLetterState) -> String {
@@ -67,16 +70,16 @@ pub(super) fn headers(
     let mut headers = HeaderMap::new();
     let mut kept = 0_usize;
     for (name, value) in &letter.headers {
-        kept = kept.saturating_add(name.len()).saturating_add(value.len());
-        if kept > KEPT_BYTES_MAX {
-            break;
-        }
         if !is_header_name(name) {
             continue;
         }
         let lower = name.to_ascii_lowercase();
         let is_reserved = RESERVED.iter().any(|reserved| lower.starts_with(reserved));
         let name = if is_reserved { format!("{KEPT_PREFIX}{name}") } else { name.clone() };
+        kept = kept.saturating_add(name.len() + value.len() + HEADER_OVERHEAD_BYTES);
+        if kept > KEPT_BYTES_MAX {
+            break;
+        }
         headers.insert(name.as_str(), plain(value, KEPT_BYTES_MAX).as_str());
     }
     let mut set = |name: &str, value: &str| headers.insert(name, value);
@@ -253,6 +256,29 @@ mod tests {
         let kept: Vec<_> = read.headers.into_iter().collect();
         assert_eq!(kept, [("ok".to_owned(), "x  Tinyobs-Tenant: y".to_owned())]);
         assert!(read.error.len() <= ERROR_BYTES_MAX && read.error.starts_with("line \u{e9}"));
+    }
+
+    #[test]
+    fn headers_take_no_more_than_is_kept_free_for_them() {
+        let name = |prefix: &str, number: usize| (format!("{prefix}{number}"), String::new());
+        for prefix in ["h", "nats-"] {
+            let largest = NewDeadLetter {
+                consumer: "c".repeat(2_000),
+                subject: "s".repeat(2_000),
+                error: "e".repeat(2_000),
+                headers: (0..2_000).map(|number| name(prefix, number)).collect(),
+                ..letter()
+            };
+            let headers = headers(&largest, "S", Some(DeadLetterId(1)), Timestamp::from_millis(1));
+            let bytes: usize = headers
+                .iter()
+                .map(|(name, values)| {
+                    let name: &str = name.as_ref();
+                    name.len() + values[0].as_str().len() + HEADER_OVERHEAD_BYTES
+                })
+                .sum();
+            assert!(bytes < super::super::HEADERS_BYTES_MAX - 512, "{prefix}: {bytes}");
+        }
     }
 
     #[test]
