@@ -178,9 +178,10 @@ impl Shared {
                 Err(LogError::TooLarge { bytes, limit_bytes: bytes.saturating_sub(1) })
             }
             ApiError::TooLarge { limit_bytes } => Err(LogError::TooLarge { bytes, limit_bytes }),
-            ApiError::NoResponders(subject) => {
-                // Between two leaders of a cluster nobody answers; but the stream may have been removed, too.
-                let reason = format!("no stream takes '{subject}'");
+            ApiError::NoResponders(_subject) => {
+                // Between two leaders of a cluster nobody answers; but the stream may have been removed, too. All tenants
+                // hear of it, so the subject with the app of one of them is not for them.
+                let reason = format!("stream '{}' does not answer", self.settings.stream.name);
                 self.connection.set_ready(false, Some(reason.clone()));
                 Ok(LogError::Unavailable { reason, retry_after: RETRY_AFTER })
             }
@@ -280,9 +281,12 @@ fn lock_of(lane: events::Lane) -> usize {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use events::EventKey;
+    use events::{EventKey, EventLog as _};
+    use platform::{SimRng, SystemClock};
+    use secrecy::SecretString;
 
     use super::*;
+    use crate::settings::Settings;
 
     fn event(lane: u64, key: Option<u128>) -> NewEvent {
         NewEvent {
@@ -291,6 +295,20 @@ mod tests {
             key: key.map(EventKey),
             fingerprint: 0,
             lane: events::Lane(lane),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_that_all_tenants_hear_does_not_name_an_event() {
+        let settings = Settings::new(SecretString::from("nats://127.0.0.1:1"));
+        let connecting = super::super::connect(settings, SystemClock::new(), SimRng::new(1));
+        let log = connecting.await.expect("settings").log;
+        let nobody = ApiError::NoResponders("events.bank.custom.secret".to_owned());
+        let judged = log.shared.judge(nobody, 1).expect("it is tried again").to_string();
+        let refusal = log.refusal().expect("it is not connected");
+        for told in [judged, refusal] {
+            assert!(told.contains("'CAUSALITY_EVENTS' does not answer"), "{told}");
+            assert!(!told.contains("bank"), "{told}");
         }
     }
 
