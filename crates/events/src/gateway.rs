@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::future::try_join_all;
 use model::{TenantId, Timestamp};
 use platform::{Clock, Rng};
@@ -32,6 +32,9 @@ pub const GATEWAY: &str = "gateway";
 
 /// What completing an event adds to it at most, in bytes: identifier, time and key.
 const COMPLETION_BYTES_MAX: usize = 96;
+
+/// How much memory for envelopes is fetched at once at most, in bytes: what [`BytesMut`] goes on with.
+const MEMORY_PIECE_BYTES: usize = 64 << 10;
 
 /// What the gateway lets through.
 #[derive(Clone, Debug)]
@@ -70,6 +73,29 @@ pub struct Source {
     pub tenant: TenantId,
     /// The app that they must belong to; `None` for any.
     pub app: Option<Arc<str>>,
+}
+
+/// Memory that the envelopes of one request share, so that each costs no allocation of its own.
+#[derive(Debug)]
+pub struct EnvelopeMemory {
+    envelopes: BytesMut,
+    added: Vec<u8>,
+}
+
+impl EnvelopeMemory {
+    /// Returns memory for a request of so many bytes; more is fetched in pieces as it is needed.
+    #[must_use]
+    pub fn for_request(bytes: usize) -> Self {
+        let bytes = bytes.saturating_add(COMPLETION_BYTES_MAX).min(MEMORY_PIECE_BYTES);
+        Self { envelopes: BytesMut::with_capacity(bytes), added: Vec::new() }
+    }
+
+    /// Returns an envelope followed by what was added to it.
+    fn join(&mut self, envelope: &[u8]) -> Bytes {
+        self.envelopes.extend_from_slice(envelope);
+        self.envelopes.extend_from_slice(&self.added);
+        self.envelopes.split().freeze()
+    }
 }
 
 /// An event that may be stored.
@@ -158,6 +184,7 @@ impl Gateway {
         source: &Source,
         received_at: Timestamp,
         envelope: &[u8],
+        memory: &mut EnvelopeMemory,
     ) -> Result<Prepared, Refused> {
         let limit_bytes = self.settings.event_bytes_max;
         if envelope.len() > limit_bytes {
@@ -171,7 +198,7 @@ impl Gateway {
         }
         self.check_time(&event, received_at)?;
         self.check_schema(&source.tenant, &event)?;
-        Ok(self.complete(&source.tenant, received_at, envelope, &event))
+        Ok(self.complete(&source.tenant, received_at, (envelope, &event), memory))
     }
 
     /// Stores events, and says of each what became of it, in the given order.
@@ -261,7 +288,9 @@ impl Gateway {
         let envelope = &letter.letter.bytes;
         let prepared = match schema::inspect(envelope, &self.settings.limits) {
             Ok(event) => {
-                let mut prepared = self.complete(tenant, received_at, envelope, &event);
+                let mut memory = EnvelopeMemory::for_request(envelope.len());
+                let mut prepared =
+                    self.complete(tenant, received_at, (envelope, &event), &mut memory);
                 let id = letter.id.0.to_le_bytes();
                 let parts = [&b"dead letter"[..], tenant.as_str().as_bytes(), &id];
                 prepared.event.key = Some(event_key(&parts));
@@ -321,23 +350,29 @@ impl Gateway {
         &self,
         tenant: &TenantId,
         received_at: Timestamp,
-        envelope: &[u8],
-        event: &Event<'_>,
+        (envelope, event): (&[u8], &Event<'_>),
+        memory: &mut EnvelopeMemory,
     ) -> Prepared {
-        let mut complete = Vec::with_capacity(envelope.len() + COMPLETION_BYTES_MAX);
-        complete.extend_from_slice(envelope);
-        let mut own: Option<Box<str>> = None;
-        let mut own = || own.get_or_insert_with(|| self.identifiers.next(received_at)).clone();
-        let id: Box<str> = if event.id.is_empty() { own() } else { event.id.into() };
-        if event.id.is_empty() {
-            schema::set_string(&mut complete, ID_FIELD, &id);
-        }
+        let added = &mut memory.added;
+        added.clear();
+        let id: Box<str> = if event.id.is_empty() {
+            let id = self.identifiers.next(received_at);
+            schema::set_string(added, ID_FIELD, &id);
+            id
+        } else {
+            event.id.into()
+        };
         if event.timestamp_ms == 0 {
-            schema::set_int64(&mut complete, TIMESTAMP_MS_FIELD, received_at.as_millis());
+            schema::set_int64(added, TIMESTAMP_MS_FIELD, received_at.as_millis());
         }
         let key = if event.idempotency_key.is_empty() {
             // Consumers find one with every event. That nothing can repeat it is for the log to know.
-            schema::set_string(&mut complete, IDEMPOTENCY_KEY_FIELD, &own());
+            if event.id.is_empty() {
+                schema::set_string(added, IDEMPOTENCY_KEY_FIELD, &id);
+            } else {
+                let own = self.identifiers.next(received_at);
+                schema::set_string(added, IDEMPOTENCY_KEY_FIELD, &own);
+            }
             None
         } else {
             let parts = [tenant.as_str(), event.app_id, event.idempotency_key];
@@ -346,7 +381,7 @@ impl Gateway {
         let category = event.category();
         Prepared {
             event: NewEvent {
-                envelope: Bytes::from(complete),
+                envelope: memory.join(envelope),
                 id,
                 key,
                 fingerprint: event.fingerprint,

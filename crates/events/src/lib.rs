@@ -36,8 +36,8 @@ pub use embedded::{
 pub use entry::{Batch, Entry, EventKey, Lane, NewEvent, Offset};
 pub use filter::{EventFilter, JsonPath, PATH_BYTES_MAX, PathError};
 pub use gateway::{
-    EventResult, GATEWAY, Gateway, GatewaySettings, GatewayStats, KindCount, Prepared, Refused,
-    Source,
+    EnvelopeMemory, EventResult, GATEWAY, Gateway, GatewaySettings, GatewayStats, KindCount,
+    Prepared, Refused, Source,
 };
 pub use log::{Bounds, EventLog, LogError, LogStats, Outcome, Page, ReadLimits};
 pub use tail::{Tail, TailBatch, TailEvent, Tails};

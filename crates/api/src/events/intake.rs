@@ -5,7 +5,7 @@ use std::sync::Arc;
 use access::Unit;
 use axum::extract::Request;
 use bytes::Bytes;
-use events::{EventResult, LogError, Prepared, Refused, Source};
+use events::{EnvelopeMemory, EventResult, LogError, Prepared, Refused, Source};
 use ingest::Compression;
 use model::Timestamp;
 use schema::Violation;
@@ -104,10 +104,11 @@ fn check(
     let received_at = app.clock.now();
     let source = Source { tenant: caller.tenant.id.clone(), app: caller.principal.app.clone() };
     let mut scratch = Vec::new();
+    let mut memory = EnvelopeMemory::for_request(body.len());
     let prepare = |event| {
         scratch.clear();
         let envelope = format.envelope(event, &mut scratch)?;
-        app.events.gateway.prepare(&source, received_at, envelope)
+        app.events.gateway.prepare(&source, received_at, envelope, &mut memory)
     };
     let events: Vec<_> = events.into_iter().map(prepare).collect();
     let bytes = events.iter().flatten().map(Prepared::bytes).sum();

@@ -122,7 +122,8 @@ impl Fixture {
         let mut envelope = Vec::new();
         schema::envelope_from_json(json.as_bytes(), &mut envelope).expect("an event");
         let source = Source { tenant: TenantId::default_tenant(), app: app.map(Arc::from) };
-        self.gateway.prepare(&source, Timestamp::from_millis(NOW_MS), &envelope)
+        let mut memory = EnvelopeMemory::for_request(envelope.len());
+        self.gateway.prepare(&source, Timestamp::from_millis(NOW_MS), &envelope, &mut memory)
     }
 
     async fn ingest(&self, events: &[&str]) -> Result<Vec<EventResult>, LogError> {
@@ -209,7 +210,8 @@ async fn a_repetition_is_answered_with_the_first_identifier() {
     schema::envelope_from_json(keyed("k", "A").as_bytes(), &mut envelope).expect("an event");
     let source = Source { tenant: TenantId::new("blue").expect("a name"), app: None };
     let now = Timestamp::from_millis(NOW_MS);
-    let theirs = fixture.gateway.prepare(&source, now, &envelope);
+    let mut memory = EnvelopeMemory::for_request(0);
+    let theirs = fixture.gateway.prepare(&source, now, &envelope, &mut memory);
     let results = fixture.gateway.ingest(&source.tenant, now, vec![theirs]).await.expect("a log");
     assert!(matches!(results[0], EventResult::Accepted { duplicate: false, .. }), "{results:?}");
 }
