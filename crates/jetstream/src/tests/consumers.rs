@@ -213,7 +213,10 @@ async fn a_fetch_that_waits_does_not_ask_again_and_again() {
     let client = async_nats::connect(server.url()).await.expect("connected");
     let mut requests = client.subscribe("$JS.API.CONSUMER.MSG.NEXT.>").await.expect("subscribed");
     client.flush().await.expect("flushed");
-    assert_eq!(consumer.fetch(limits(9, Duration::from_millis(300))).await, Ok(vec![]));
+    // However late the first request comes, it is waited for.
+    let fetching = consumer.fetch(limits(9, Duration::from_millis(500)));
+    let (fetched, first) = futures_util::future::join(fetching, requests.next()).await;
+    assert_eq!((fetched, first.is_some()), (Ok(vec![]), true));
     let last = "$JS.API.CONSUMER.MSG.NEXT.none.last";
     client.publish(last, "".into()).await.expect("sent");
     let mut count = 0;
@@ -221,7 +224,7 @@ async fn a_fetch_that_waits_does_not_ask_again_and_again() {
         count += 1;
     }
     // The server may end its wait some moments before ours is over. Asking without waiting would make it hundreds.
-    assert!((1..=9).contains(&count), "{count}");
+    assert!(count <= 9, "{count}");
 }
 
 #[tokio::test]
