@@ -52,6 +52,9 @@ pub trait DeadLetterEngine: Engine {
     /// Returns the dead letters that are open at present.
     fn dead_letters(&self) -> Arc<dyn DeadLetters>;
 
+    /// Returns whether an entry that was settled shortly before a restart may be delivered once more after it.
+    fn delivers_settled_again(&self) -> bool;
+
     /// Puts something behind the last entry of the log that is no event. May restart the log.
     fn plant(&mut self, bytes: Bytes) -> BoxFuture<'_, ()>;
 }

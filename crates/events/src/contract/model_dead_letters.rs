@@ -165,6 +165,10 @@ impl Engine for FaultyEngine {
 }
 
 impl DeadLetterEngine for FaultyEngine {
+    fn delivers_settled_again(&self) -> bool {
+        false
+    }
+
     fn dead_letters(&self) -> Arc<dyn DeadLetters> {
         self.letters.clone().expect("they are open")
     }

@@ -201,7 +201,7 @@ fn dead(number: u64, offset: Offset, attempts: u32) -> NewDeadLetter {
     }
 }
 
-/// Restarts the log, and expects that workers find nothing left to do but these.
+/// Restarts the log, and expects that workers find these left to do, and nothing else unless the engine says so.
 async fn expect_left(engine: &mut dyn DeadLetterEngine, numbers: &[u64]) {
     engine.restart().await;
     engine.advance(Duration::from_secs(2)).await;
@@ -214,6 +214,9 @@ async fn expect_left(engine: &mut dyn DeadLetterEngine, numbers: &[u64]) {
     running.stop(engine).await;
     let mut done = handler.done();
     done.sort_unstable();
+    if engine.delivers_settled_again() {
+        done.retain(|number| numbers.contains(number));
+    }
     assert_eq!(done, numbers);
 }
 

@@ -56,6 +56,11 @@ impl Engine for JetStreamEngine {
 }
 
 impl DeadLetterEngine for JetStreamEngine {
+    /// An acknowledgement that is under way when the log is closed can be lost, and delivers its entry again: ADR 15.
+    fn delivers_settled_again(&self) -> bool {
+        true
+    }
+
     fn dead_letters(&self) -> Arc<dyn DeadLetters> {
         self.stream.dead_letters.clone()
     }

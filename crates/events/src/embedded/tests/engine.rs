@@ -96,6 +96,10 @@ impl Engine for EmbeddedEngine {
 }
 
 impl DeadLetterEngine for EmbeddedEngine {
+    fn delivers_settled_again(&self) -> bool {
+        false
+    }
+
     fn dead_letters(&self) -> Arc<dyn DeadLetters> {
         self.dead_letters.clone()
     }
