@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 /// What each crate of ours may depend on, of ours. A new arrow is a decision: see `docs/adr`.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("platform", &[]),
     ("model", &["platform"]),
     ("journal", &["platform"]),
@@ -19,9 +19,17 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("schema", &[]),
     ("events", &["platform", "model", "journal", "state", "schema"]),
     ("jetstream", &["platform", "model", "schema", "events"]),
+    ("report", &["platform"]),
+    ("pulls", &["platform", "model", "state", "report"]),
+    ("kubernetes", &["platform", "model", "report", "pulls"]),
+    // For its tests: what it reports becomes the right pulls.
+    ("agent", &["platform", "model", "state", "report", "pulls"]),
     (
         "api",
-        &["platform", "model", "tsdb", "promql", "ingest", "state", "access", "schema", "events"],
+        &[
+            "platform", "model", "tsdb", "promql", "ingest", "state", "access", "schema", "events",
+            "report", "pulls",
+        ],
     ),
     (
         "server",
@@ -37,10 +45,15 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "schema",
             "events",
             "jetstream",
+            "report",
+            "pulls",
+            "kubernetes",
+            // For tests against a real containerd.
+            "agent",
             "api",
         ],
     ),
-    ("bench", &[]),
+    ("bench", &["platform", "report"]),
     ("xtask", &[]),
 ];
 

@@ -1,0 +1,1 @@
+//! The agent on a node: what containerd pulls, reported to a server.

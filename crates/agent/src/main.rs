@@ -1,0 +1,3 @@
+//! The program `tinyobs-agent`.
+
+fn main() {}

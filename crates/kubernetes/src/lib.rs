@@ -1,0 +1,1 @@
+//! Watches the pods and events of Kubernetes clusters.
