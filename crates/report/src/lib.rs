@@ -4,10 +4,12 @@
 //! additions that its servers ignore; `docs/formats/pull-report.md` describes them all.
 
 mod phase;
+mod reference;
 
 use platform::Timestamp;
 
 pub use phase::{Confidence, LayerPhase, PullPhase, Source, UnknownWord};
+pub use reference::{ImageReference, InvalidReference, REFERENCE_BYTES_MAX};
 
 /// Everything that an agent knows of the pulls on its node.
 #[derive(Clone, Debug, Default, PartialEq)]
