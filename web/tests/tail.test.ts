@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { arrivalOf, Tail, type TailState } from "../src/api/tail";
+import type { StreamState } from "../src/api/stream";
+import { arrivalOf, Tail } from "../src/api/tail";
 import type { Arrival } from "../src/lib/event-buffer";
 import { FILTER_NONE } from "../src/lib/event-filter";
 
@@ -41,7 +42,7 @@ function server(answers: (() => Response)[] = []) {
 }
 
 function follow(from = "latest") {
-  const states: TailState[] = [];
+  const states: StreamState[] = [];
   const arrivals: Arrival[] = [];
   const tail = new Tail(
     { ...FILTER_NONE, app: "a", from },
@@ -53,7 +54,7 @@ function follow(from = "latest") {
   return { tail, states, arrivals };
 }
 
-function kinds(states: TailState[]): string {
+function kinds(states: StreamState[]): string {
   return states.map((state) => state.kind).join(" ");
 }
 
@@ -124,7 +125,7 @@ test("an overloaded server is asked again", async () => {
   const { urls } = server([() => new Response(JSON.stringify(refusal), { status: 503 })]);
   const { tail, states } = follow();
   await settle();
-  expect(states.at(-1)).toEqual({ kind: "waiting", reason: "later" });
+  expect(states.at(-1)).toEqual({ kind: "waiting", reason: "later", status: 503 });
   await settle(500);
   expect(urls).toHaveLength(2);
   expect(kinds(states)).toBe("connecting waiting connecting live");

@@ -10,6 +10,8 @@ export class ApiError extends Error {
     /** Prometheus' kind of error or the own code, such as `bad_data` or `timeout`. */
     readonly kind: string,
     readonly status: number,
+    /** How long the server wants not to be asked again, where it said so. */
+    readonly retryAfterMs?: number,
   ) {
     super(message);
   }
@@ -34,6 +36,8 @@ export interface Request {
   unscoped?: boolean;
   /** The type of answer that is wanted, where there are several. */
   accept?: string;
+  /** The last event of a stream that is already known; what came after it is wanted. */
+  lastEventId?: string;
   signal?: AbortSignal | undefined;
 }
 
@@ -64,6 +68,7 @@ async function send(request: Request): Promise<Response> {
   const { path, params = {}, method = "GET", isLogin = false, signal } = request;
   const headers = identityHeaders(method, request.unscoped);
   if (request.accept !== undefined) headers.Accept = request.accept;
+  if (request.lastEventId !== undefined) headers["Last-Event-ID"] = request.lastEventId;
   const form = new URLSearchParams(params);
   const query = method === "GET" && form.size > 0 ? `?${form}` : "";
   const body = method === "GET" ? null : bodyOf(request, headers);
@@ -98,15 +103,17 @@ function text(value: unknown): string | undefined {
 }
 
 /** Returns what the server said, in the shape of Prometheus' routes or of the own ones. */
-function refusal(body: Envelope, status: number): ApiError {
+function refusal(body: Envelope, { status, headers }: Response): ApiError {
   const message = text(body.message) ?? text(body.error) ?? `status ${status}`;
-  return new ApiError(message, text(body.errorType) ?? text(body.code) ?? "unknown", status);
+  const kind = text(body.errorType) ?? text(body.code) ?? "unknown";
+  const seconds = Number(headers.get("Retry-After") ?? Number.NaN);
+  return new ApiError(message, kind, status, seconds >= 0 ? seconds * 1_000 : undefined);
 }
 
 async function request<T>(options: Request): Promise<Envelope & { data: T }> {
   const response = await send(options);
   const body = (await bodyJson(response, options.signal)) as Envelope;
-  if (!response.ok || body.status !== "success") throw refusal(body, response.status);
+  if (!response.ok || body.status !== "success") throw refusal(body, response);
   return body as Envelope & { data: T };
 }
 
@@ -118,7 +125,7 @@ export async function ask<T>(options: Request): Promise<T> {
     return undefined as T;
   }
   const body = await bodyJson(response, options.signal);
-  if (!response.ok) throw refusal((body ?? {}) as Envelope, response.status);
+  if (!response.ok) throw refusal((body ?? {}) as Envelope, response);
   return body as T;
 }
 
@@ -127,7 +134,7 @@ export async function openStream(options: Request): Promise<ReadableStream<Uint8
   const response = await send(options);
   if (!response.ok) {
     const body = await bodyJson(response, options.signal);
-    throw refusal((body ?? {}) as Envelope, response.status);
+    throw refusal((body ?? {}) as Envelope, response);
   }
   reportConnected();
   if (!response.body) throw new ConnectionError("the server answered without a body");
@@ -204,6 +211,6 @@ export async function serverVersion(signal?: AbortSignal): Promise<string> {
 export async function health(signal?: AbortSignal): Promise<Health> {
   const response = await send({ path: "/v1/health", signal });
   const body = (await bodyJson(response, signal)) as Partial<Health>;
-  if (typeof body.status !== "string") throw refusal(body, response.status);
+  if (typeof body.status !== "string") throw refusal(body, response);
   return { ...(body as Health), checks: body.checks ?? {}, problems: texts(body.problems) };
 }

@@ -1,5 +1,5 @@
 import { Button } from "@mantine/core";
-import type { TailState } from "../api/tail";
+import type { StreamState } from "../api/stream";
 import type { TailEvent } from "../api/types";
 import type { BufferView } from "../lib/event-buffer";
 import { type EventFilter, isFiltering } from "../lib/event-filter";
@@ -19,7 +19,7 @@ const STATE_TEXT = {
 } as const;
 
 interface TailBarProps {
-  state: TailState;
+  state: StreamState;
   view: BufferView;
   onPause: () => void;
   onClear: () => void;
@@ -79,7 +79,7 @@ function TailBar({ state, view, onPause, onClear }: TailBarProps): React.JSX.Ele
   );
 }
 
-function NoEvents({ filter, state }: { filter: EventFilter; state: TailState }) {
+function NoEvents({ filter, state }: { filter: EventFilter; state: StreamState }) {
   const { session } = useSession();
   if (state.kind !== "live") return null;
   if (isFiltering(filter)) {

@@ -1,11 +1,12 @@
 import { useCallback, useEffect, useRef, useState } from "react";
-import { Tail, type TailState } from "../api/tail";
+import type { StreamState } from "../api/stream";
+import { Tail } from "../api/tail";
 import { type BufferView, EventBuffer } from "../lib/event-buffer";
 import type { EventFilter } from "../lib/event-filter";
 
 /** A tail as it is drawn. */
 interface DrawnTail {
-  state: TailState;
+  state: StreamState;
   view: BufferView;
   /** Holds back what comes, or shows it again. */
   setPaused: (paused: boolean) => void;
@@ -20,7 +21,7 @@ interface DrawnTail {
  */
 export function useTail(filter: EventFilter): DrawnTail {
   const [buffer] = useState(() => new EventBuffer());
-  const [state, setState] = useState<TailState>({ kind: "connecting" });
+  const [state, setState] = useState<StreamState>({ kind: "connecting" });
   const [view, setView] = useState(() => buffer.view());
   const [attempt, setAttempt] = useState(0);
   const frame = useRef(0);
