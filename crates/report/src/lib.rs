@@ -3,11 +3,16 @@
 //! A report is a full snapshot, never a delta. The first fields of each type are those of Pulltrace's agents, the others are
 //! additions that its servers ignore; `docs/formats/pull-report.md` describes them all.
 
+mod json;
 mod phase;
 mod reference;
 
 use platform::Timestamp;
 
+pub use json::{
+    CANDIDATES_MAX, CLUSTER_BYTES_MAX, ERROR_BYTES_MAX, LAYERS_PER_PULL_MAX, LAYERS_PER_REPORT_MAX,
+    NAME_BYTES_MAX, NODE_NAME_BYTES_MAX, PULLS_PER_REPORT_MAX, ReportError, SCHEMA_VERSION,
+};
 pub use phase::{Confidence, LayerPhase, PullPhase, Source, UnknownWord};
 pub use reference::{ImageReference, InvalidReference, REFERENCE_BYTES_MAX};
 

@@ -97,18 +97,14 @@ words! {
 
 words! {
     /// Where an agent looks.
+    #[derive(Default)]
     Source {
         /// An agent that does not say.
+        #[default]
         Unstated = "",
         /// The API of containerd.
         Containerd = "containerd",
         /// The files of containerd's content store, read-only: neither names nor failures are seen.
         ContentFolder = "content-folder",
-    }
-}
-
-impl Default for Source {
-    fn default() -> Self {
-        Self::Unstated
     }
 }
