@@ -154,3 +154,7 @@ pub struct PodReference {
     /// Who made the pod.
     pub owner: Option<Owner>,
 }
+
+/// What is known of the pods of a cluster.
+#[derive(Debug, Default)]
+pub struct ClusterPods {}

@@ -2,10 +2,34 @@
 //! kept in the state database.
 
 mod cluster;
+mod error;
+mod filter;
+mod hub;
+mod lists;
+mod pulls;
+mod settings;
+mod sink;
+mod tenant;
+mod totals;
+mod update;
 mod view;
 
 pub use cluster::{
-    Connection, Container, ContainerKind, ContainerState, ImageEvent, ImageEventReason, Owner, Pod,
-    PodReference,
+    ClusterPods, Connection, Container, ContainerKind, ContainerState, ImageEvent,
+    ImageEventReason, Owner, Pod, PodReference,
 };
+pub use error::{PullsError, ReportRefused, SinkError, TooManySubscribers};
+pub use filter::{PodFilter, PullCursor, PullCursorError, PullFilter, PullPage, PullQuery};
+pub use hub::{Batch, Subscription};
+pub use lists::{ClusterView, ContainerView, ImageView, NodeView, PodView, PodsView};
+pub use pulls::{Interest, Pulls, PullsParts};
+pub use settings::{
+    CANDIDATES_MAX, CLUSTERS_PER_TENANT_MAX, IMAGE_BYTES_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX,
+    PULL_ID_BYTES_MAX, PullsSettings, UPDATES_KEPT_MAX, WORD_BYTES_MAX,
+};
+pub use sink::{NoSink, PullSink};
+pub use totals::{
+    GROUPS_MAX, GroupTotals, HistoryTotals, PULL_DURATION_BOUNDS, TenantTotals, Totals,
+};
+pub use update::{Update, UpdateId, UpdateIdError, UpdateKind};
 pub use view::{FailureSource, LayerView, PullFailure, PullState, PullView};

@@ -1,9 +1,11 @@
 //! What readers see of a pull.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use platform::Timestamp;
-use report::{Confidence, LayerPhase};
+use report::{Confidence, LayerPhase, UnknownWord};
 
 use crate::cluster::PodReference;
 
@@ -26,6 +28,54 @@ pub enum PullState {
     Unknown,
 }
 
+impl PullState {
+    /// All, in order.
+    pub const ALL: [Self; 7] = [
+        Self::Queued,
+        Self::Resolving,
+        Self::Downloading,
+        Self::Unpacking,
+        Self::Completed,
+        Self::Failed,
+        Self::Unknown,
+    ];
+
+    /// Returns whether it has ended.
+    #[must_use]
+    pub const fn is_ended(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed)
+    }
+
+    /// Returns the word on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Resolving => "resolving",
+            Self::Downloading => "downloading",
+            Self::Unpacking => "unpacking",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for PullState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for PullState {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        let found = Self::ALL.into_iter().find(|each| each.as_str() == word);
+        found.ok_or(UnknownWord)
+    }
+}
+
 /// Where the reason of a failure comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FailureSource {
@@ -35,6 +85,36 @@ pub enum FailureSource {
     Kubelet,
     /// The agent was silent for too long.
     Silence,
+}
+
+impl FailureSource {
+    /// All, in order.
+    pub const ALL: [Self; 3] = [Self::Agent, Self::Kubelet, Self::Silence];
+
+    /// Returns the word on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Kubelet => "kubelet",
+            Self::Silence => "silence",
+        }
+    }
+}
+
+impl fmt::Display for FailureSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for FailureSource {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        let found = Self::ALL.into_iter().find(|each| each.as_str() == word);
+        found.ok_or(UnknownWord)
+    }
 }
 
 /// Why a pull failed.

@@ -1,0 +1,136 @@
+//! What happens to pulls, as subscribers are told.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
+
+use platform::Timestamp;
+
+use crate::view::PullView;
+
+/// Where an update is in the order of all updates of its tenant. Ids of an earlier run of the server are recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UpdateId {
+    /// When the server started.
+    pub(crate) run: u64,
+    /// Counts the updates of the run, from 1.
+    pub(crate) number: u64,
+}
+
+/// A text that is no [`UpdateId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not the id of an update")]
+pub struct UpdateIdError;
+
+impl fmt::Display for UpdateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{:x}", self.run, self.number)
+    }
+}
+
+impl FromStr for UpdateId {
+    type Err = UpdateIdError;
+
+    fn from_str(text: &str) -> Result<Self, UpdateIdError> {
+        let (run, number) = text.split_once('-').ok_or(UpdateIdError)?;
+        let read = |digits| u64::from_str_radix(digits, 16).map_err(|_| UpdateIdError);
+        Ok(Self { run: read(run)?, number: read(number)? })
+    }
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UpdateKind {
+    /// A pull is seen for the first time.
+    PullStarted,
+    /// It goes on; only the newest of a pull is delivered.
+    PullProgress,
+    /// The image is there.
+    PullCompleted,
+    /// It ended, and the image is not there.
+    PullFailed,
+    /// A layer is seen for the first time. Updates of layers go only to those who ask for them.
+    LayerStarted,
+    /// It goes on; only the newest of a layer is delivered.
+    LayerProgress,
+    /// It is there.
+    LayerCompleted,
+    /// The pull has left the memory of the server; the state database still has it.
+    PullRemoved,
+}
+
+impl UpdateKind {
+    /// All, in order.
+    pub const ALL: [Self; 8] = [
+        Self::PullStarted,
+        Self::PullProgress,
+        Self::PullCompleted,
+        Self::PullFailed,
+        Self::LayerStarted,
+        Self::LayerProgress,
+        Self::LayerCompleted,
+        Self::PullRemoved,
+    ];
+
+    /// Returns whether it ends a pull.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::PullCompleted | Self::PullFailed)
+    }
+
+    /// Returns whether it is about a layer.
+    #[must_use]
+    pub const fn is_of_layer(self) -> bool {
+        matches!(self, Self::LayerStarted | Self::LayerProgress | Self::LayerCompleted)
+    }
+}
+
+/// Something that happened to a pull. Immutable: subscribers share it.
+#[derive(Debug)]
+pub struct Update {
+    /// Where it is in the order of updates.
+    pub id: UpdateId,
+    /// What happened.
+    pub kind: UpdateKind,
+    /// When, by this server's clock.
+    pub at: Timestamp,
+    /// The pull thereafter.
+    pub pull: Arc<PullView>,
+    /// Which layer, where it is about one.
+    pub layer: Option<usize>,
+    rendered: OnceLock<bytes::Bytes>,
+}
+
+impl Update {
+    /// Returns an update.
+    #[must_use]
+    pub fn new(
+        id: UpdateId,
+        kind: UpdateKind,
+        at: Timestamp,
+        pull: Arc<PullView>,
+        layer: Option<usize>,
+    ) -> Arc<Self> {
+        Arc::new(Self { id, kind, at, pull, layer, rendered: OnceLock::new() })
+    }
+
+    /// Returns what `render` makes of it: made once, by the first who asks, for all. Everybody passes the same function.
+    pub fn rendered(&self, render: impl FnOnce(&Self) -> bytes::Bytes) -> &bytes::Bytes {
+        self.rendered.get_or_init(|| render(self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_comes_back_as_it_was() {
+        let id = UpdateId { run: 0x1234, number: u64::MAX };
+        assert_eq!(id.to_string(), "1234-ffffffffffffffff");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for text in ["", "1", "-", "1-", "g-1", "1-2-3", "1-10000000000000000"] {
+            assert_eq!(text.parse::<UpdateId>(), Err(UpdateIdError), "{text}");
+        }
+    }
+}
