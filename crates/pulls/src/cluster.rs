@@ -1,8 +1,21 @@
 //! What a cluster says of its pods, as far as it concerns images.
 
+mod heard;
+mod names;
+mod pods;
+mod state;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use platform::Timestamp;
+
+pub use names::{Names, ResolvedName};
+pub use pods::{
+    AskedFor, CONTAINERS_PER_POD_MAX, ClusterPods, ClusterTotals, EVENT_AGE_MAX,
+    EVENTS_OF_UNKNOWN_PODS_AGE_MAX, PODS_HEARD_OF_MAX, PODS_MAX, WaitingContainer, WaitingPod,
+};
 
 /// What asks for an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,6 +75,9 @@ pub struct Owner {
 pub struct Pod {
     /// Tells it from every other pod, also from one of the same name.
     pub uid: Arc<str>,
+    /// The identifier that its kubelet gives it in events, where that differs: a static pod has one before the cluster
+    /// knows it. Otherwise empty.
+    pub static_uid: Arc<str>,
     /// Its namespace.
     pub namespace: Arc<str>,
     /// Its name.
@@ -154,7 +170,3 @@ pub struct PodReference {
     /// Who made the pod.
     pub owner: Option<Owner>,
 }
-
-/// What is known of the pods of a cluster.
-#[derive(Debug, Default)]
-pub struct ClusterPods {}

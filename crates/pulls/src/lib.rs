@@ -15,8 +15,10 @@ mod update;
 mod view;
 
 pub use cluster::{
-    ClusterPods, Connection, Container, ContainerKind, ContainerState, ImageEvent,
-    ImageEventReason, Owner, Pod, PodReference,
+    AskedFor, CONTAINERS_PER_POD_MAX, ClusterPods, ClusterTotals, Connection, Container,
+    ContainerKind, ContainerState, EVENT_AGE_MAX, EVENTS_OF_UNKNOWN_PODS_AGE_MAX, ImageEvent,
+    ImageEventReason, Names, Owner, PODS_HEARD_OF_MAX, PODS_MAX, Pod, PodReference, ResolvedName,
+    WaitingContainer, WaitingPod,
 };
 pub use error::{PullsError, ReportRefused, SinkError, TooManySubscribers};
 pub use filter::{PodFilter, PullCursor, PullCursorError, PullFilter, PullPage, PullQuery};

@@ -76,7 +76,7 @@ impl Pulls {
 
     /// Returns what is known of the pods of a cluster, to be fed by who follows it.
     pub fn cluster(&self, tenant: &TenantId, cluster: &str) -> Arc<ClusterPods> {
-        self.tenant(tenant).cluster(cluster)
+        self.tenant(tenant).cluster(cluster, &self.parts.clock)
     }
 
     /// Returns the pulls in memory, the newest first: those that run, and those that ended not long ago.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use platform::Clock;
 
 use crate::cluster::ClusterPods;
 
@@ -14,10 +15,11 @@ pub(crate) struct Tenant {
 }
 
 impl Tenant {
-    pub(crate) fn cluster(&self, name: &str) -> Arc<ClusterPods> {
+    pub(crate) fn cluster(&self, name: &str, clock: &Arc<dyn Clock>) -> Arc<ClusterPods> {
         if let Some(known) = self.clusters.read().get(name) {
             return Arc::clone(known);
         }
-        Arc::clone(self.clusters.write().entry(name.to_owned()).or_default())
+        let new = || Arc::new(ClusterPods::new(Arc::clone(clock)));
+        Arc::clone(self.clusters.write().entry(name.to_owned()).or_insert_with(new))
     }
 }
