@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode};
 #[cfg(feature = "http-client")]
 mod system;
 #[cfg(feature = "http-client")]
-pub use system::{HttpStream, SystemHttpClient};
+pub use system::{HttpStream, SystemHttpClient, TlsTrust};
 
 /// A request with everything that bounds it.
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@
 //! Everything that a component needs from here is passed to its constructor; nothing is global.
 
 mod clock;
+mod facts;
 mod fs;
 mod histogram;
 mod http;
@@ -13,6 +14,7 @@ mod rng;
 mod tasks;
 
 pub use clock::{Clock, SimClock, SystemClock, Timestamp};
+pub use facts::{FileFacts, FileKind, effective_user};
 pub use fs::{
     DirEntry, DiskSpace, File, Fs, FsError, FsErrorKind, FsOperation, FsStats, MeteredFs, SimCrash,
     SimFs, SystemFs,
@@ -20,6 +22,6 @@ pub use fs::{
 pub use histogram::{DURATION_BOUNDS, Histogram, HistogramSnapshot};
 pub use http::{HttpClient, HttpError, HttpRequest, HttpResponse};
 #[cfg(feature = "http-client")]
-pub use http::{HttpStream, SystemHttpClient};
+pub use http::{HttpStream, SystemHttpClient, TlsTrust};
 pub use rng::{Rng, SimRng, SystemRng};
 pub use tasks::{TaskFailure, Tasks, Threads, panic_message};

@@ -11,6 +11,21 @@ use http::{HeaderMap, StatusCode};
 
 use super::{HttpClient, HttpError, HttpRequest, HttpResponse};
 
+/// Whom a client trusts, and what it shows of itself, over TLS.
+#[derive(Clone, Copy, Default)]
+pub struct TlsTrust<'a> {
+    /// Certificates that are trusted instead of the machine's, as PEM.
+    pub roots: Option<&'a [u8]>,
+    /// The client's certificate with its chain, and its private key, as PEM, one after the other.
+    pub identity: Option<&'a [u8]>,
+}
+
+impl fmt::Debug for TlsTrust<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsTrust").field("roots", &self.roots.is_some()).finish_non_exhaustive()
+    }
+}
+
 /// The real client. Connections are kept and reused per host.
 #[derive(Clone, Debug)]
 pub struct SystemHttpClient {
@@ -18,21 +33,42 @@ pub struct SystemHttpClient {
 }
 
 impl SystemHttpClient {
-    /// Returns a client; it opens no connection yet.
+    /// Returns a client that trusts whom the machine trusts; it opens no connection yet.
     ///
     /// # Errors
     ///
     /// The TLS stack cannot be set up.
     pub fn new() -> Result<Self, HttpError> {
+        Self::with_tls(TlsTrust::default())
+    }
+
+    /// As [`SystemHttpClient::new`], with another trust.
+    ///
+    /// # Errors
+    ///
+    /// The TLS stack cannot be set up, there is no certificate among the roots, or the identity has no certificate, no
+    /// key, or a key of another certificate.
+    pub fn with_tls(tls: TlsTrust<'_>) -> Result<Self, HttpError> {
         // A second call finds the provider installed already: both are the same one.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let client = reqwest::Client::builder()
+        let invalid = |error: reqwest::Error| HttpError::Invalid { reason: describe(&error) };
+        let mut builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
-            .user_agent(concat!("tinyobs/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| HttpError::Invalid { reason: describe(&error) })?;
-        Ok(Self { client })
+            .user_agent(concat!("tinyobs/", env!("CARGO_PKG_VERSION")));
+        if let Some(roots) = tls.roots {
+            let roots = reqwest::Certificate::from_pem_bundle(roots).map_err(invalid)?;
+            if roots.is_empty() {
+                let reason = "there is no certificate among those to trust".to_owned();
+                return Err(HttpError::Invalid { reason });
+            }
+            builder = builder.tls_built_in_root_certs(false);
+            builder = roots.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate);
+        }
+        if let Some(identity) = tls.identity {
+            builder = builder.identity(reqwest::Identity::from_pem(identity).map_err(invalid)?);
+        }
+        Ok(Self { client: builder.build().map_err(invalid)? })
     }
 
     /// Sends `request` and returns once the response begins. Its timeout is the longest silence: until the beginning,
