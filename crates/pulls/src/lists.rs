@@ -44,6 +44,8 @@ pub struct ImageView {
     pub digest: Arc<str>,
     /// On how many nodes it was or is pulled.
     pub nodes: u32,
+    /// On how many of them its newest pull was completed.
+    pub nodes_done: u32,
     /// Pulls that run.
     pub active: u32,
     /// Pulls that were completed.
