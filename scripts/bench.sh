@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures: `events` first among the arguments for events, otherwise metrics beside VictoriaMetrics and Prometheus.
+# Measures: `events` or `pulls` first among the arguments for those, otherwise metrics beside VictoriaMetrics and Prometheus.
 # The other arguments go to the benchmark (see --help).
 # The exposition comes from ../shared/bench when it is there, else from a node_exporter that is asked once.
 set -euo pipefail
@@ -11,6 +11,13 @@ cargo build --release --quiet --locked -p bench
 if [ "${1:-}" = events ]; then
   scripts/say.sh "measuring events: about 3 minutes a round"
   exec "$target/release/bench" events --tinyobs "$target/release/tinyobs" "${@:2}"
+fi
+
+if [ "${1:-}" = pulls ]; then
+  scripts/say.sh "measuring pulls: about 2 minutes a round"
+  # A connection for each agent and follower.
+  ulimit -n "$(ulimit -Hn)"
+  exec "$target/release/bench" pulls --tinyobs "$target/release/tinyobs" "${@:2}"
 fi
 
 work=$(mktemp -d)

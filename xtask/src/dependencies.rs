@@ -53,7 +53,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "api",
         ],
     ),
-    ("bench", &["platform", "report"]),
+    ("bench", &[]),
     ("xtask", &[]),
 ];
 

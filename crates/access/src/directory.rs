@@ -11,6 +11,7 @@ use model::TenantId;
 use platform::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::configured::ConfiguredKeys;
 use crate::principal::Principal;
 use crate::quota::{KeyLimits, TenantLimits};
 use crate::secret::{self, SecretHash};
@@ -152,20 +153,17 @@ pub struct Directory {
     keys: ArcSwap<Keys>,
     sessions: ArcSwap<Sessions>,
     tenants: ArcSwap<Tenants>,
-    bootstrap: Option<(SecretHash, Arc<KeyGrant>)>,
+    configured: ConfiguredKeys,
     session_idle_ms_max: i64,
 }
 
 impl Directory {
-    pub(crate) fn new(
-        bootstrap: Option<(SecretHash, Arc<KeyGrant>)>,
-        session_idle_max: Duration,
-    ) -> Self {
+    pub(crate) fn new(configured: ConfiguredKeys, session_idle_max: Duration) -> Self {
         Self {
             keys: ArcSwap::default(),
             sessions: ArcSwap::default(),
             tenants: ArcSwap::default(),
-            bootstrap,
+            configured,
             session_idle_ms_max: millis(session_idle_max),
         }
     }
@@ -176,13 +174,13 @@ impl Directory {
     ///
     /// It gives nothing.
     pub fn key(&self, presented: &str, now: Timestamp) -> Result<Arc<KeyGrant>, CredentialError> {
-        if !secret::is_well_formed(presented) {
-            return Err(CredentialError::Malformed);
-        }
-        let hash = SecretHash::of(presented);
-        let grant = match &self.bootstrap {
-            Some((bootstrap, grant)) if *bootstrap == hash => Arc::clone(grant),
-            _ => self.keys.load().get(&hash).cloned().ok_or(CredentialError::Unknown)?,
+        let grant = match self.configured.key(presented) {
+            Some(grant) => Arc::clone(grant),
+            None if !secret::is_well_formed(presented) => return Err(CredentialError::Malformed),
+            None => {
+                let keys = self.keys.load();
+                keys.get(&SecretHash::of(presented)).cloned().ok_or(CredentialError::Unknown)?
+            }
         };
         self.check_key(&grant, now)?;
         grant.used.touch(now);
@@ -199,9 +197,9 @@ impl Directory {
         known: &KeyGrant,
         now: Timestamp,
     ) -> Result<Arc<KeyGrant>, CredentialError> {
-        let grant = match &self.bootstrap {
-            Some((_, grant)) if grant.id == known.id => Arc::clone(grant),
-            _ => {
+        let grant = match self.configured.with_id(&known.id) {
+            Some(grant) => Arc::clone(grant),
+            None => {
                 let keys = self.keys.load();
                 let found = keys.values().find(|grant| grant.id == known.id);
                 Arc::clone(found.ok_or(CredentialError::Unknown)?)
@@ -262,8 +260,8 @@ impl Directory {
 
     /// Returns whether a key of the configuration opens everything.
     #[must_use]
-    pub const fn has_bootstrap_key(&self) -> bool {
-        self.bootstrap.is_some()
+    pub fn has_bootstrap_key(&self) -> bool {
+        self.configured.opens_everything()
     }
 
     fn check_key(&self, grant: &KeyGrant, now: Timestamp) -> Result<(), CredentialError> {

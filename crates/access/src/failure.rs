@@ -67,9 +67,11 @@ pub enum AccessError {
     /// The password is not allowed, or cannot be hashed now.
     #[error(transparent)]
     Password(#[from] PasswordError),
-    /// The bootstrap key is known to everybody, or not of the form.
-    #[error("the bootstrap key {reason}; make one with `openssl rand -hex 32`")]
-    BootstrapKey {
+    /// A key of the configuration is known to everybody, or not of the form.
+    #[error("the {which} {reason}; make one with `openssl rand -hex 32`")]
+    ConfiguredKey {
+        /// Which.
+        which: &'static str,
         /// What is wrong with it.
         reason: &'static str,
     },

@@ -6,6 +6,7 @@
 mod address;
 mod audit;
 mod certificate;
+mod configured;
 mod directory;
 mod failure;
 mod identifier;

@@ -8,23 +8,22 @@ use std::time::Duration;
 use model::TenantId;
 use parking_lot::Mutex;
 use platform::{Clock, Rng, Timestamp};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use state::{Database, Row, StateError, Statement};
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::audit::{self, AuditPage, AuditQuery, NewAuditEntry, Outcome};
 use crate::certificate::{self, CertificateRule};
-use crate::directory::{Directory, KeyGrant, LastUse};
+use crate::configured::ConfiguredKeys;
+use crate::directory::{Directory, LastUse};
 use crate::failure::AccessError;
 use crate::identifier::Identifiers;
 use crate::password::PasswordHasher;
 use crate::permission::{Permission, PermissionSet};
-use crate::principal::{Principal, PrincipalKind};
-use crate::quota::KeyLimits;
+use crate::principal::Principal;
 use crate::rate::Limiter;
 use crate::records::Actor;
 use crate::rows;
-use crate::secret::{self, SecretHash};
 use crate::throttle::Throttle;
 use crate::usage::Meters;
 
@@ -46,6 +45,9 @@ const NAME_CHARS_MAX: usize = 128;
 pub struct AccessSettings {
     /// A key that opens everything, from the configuration.
     pub bootstrap_key: Option<SecretString>,
+    /// Keys that let agents report image pulls in the default tenant, from the configuration: at most 8 texts of 16 to
+    /// 512 printable ASCII characters.
+    pub agent_tokens: Vec<SecretString>,
     /// What the holders of client certificates may do.
     pub certificates: Vec<CertificateRule>,
     /// How long a session lasts, however much it is used.
@@ -73,6 +75,7 @@ impl Default for AccessSettings {
         let day = Duration::from_hours(24);
         Self {
             bootstrap_key: None,
+            agent_tokens: Vec::new(),
             certificates: Vec::new(),
             session_max: 7 * day,
             session_idle_max: day,
@@ -143,19 +146,20 @@ impl Access {
     ///
     /// # Errors
     ///
-    /// The database fails, or the bootstrap key is one that everybody knows.
+    /// The database fails, or a key of the configuration is known to everybody or not of the form.
     pub async fn open(
         database: Database,
         clock: Arc<dyn Clock>,
         rng: Arc<dyn Rng>,
         settings: AccessSettings,
     ) -> Result<Arc<Self>, AccessError> {
-        let bootstrap = settings.bootstrap_key.as_ref().map(bootstrap_grant).transpose()?;
+        let configured =
+            ConfiguredKeys::new(settings.bootstrap_key.as_ref(), &settings.agent_tokens)?;
         let count = |max: u64| usize::try_from(max).unwrap_or(usize::MAX);
         let access = Self {
             database,
             identifiers: Identifiers::new(Arc::clone(&clock), Arc::clone(&rng)),
-            directory: Directory::new(bootstrap, settings.session_idle_max),
+            directory: Directory::new(configured, settings.session_idle_max),
             hasher: PasswordHasher::new(Arc::clone(&rng), settings.password_hashes_max)
                 .with_chars_min(settings.password_chars_min),
             throttle: Throttle::default(),
@@ -404,32 +408,6 @@ struct Rights<'a> {
     permissions: PermissionSet,
     all_tenants: bool,
     app: Option<&'a str>,
-}
-
-fn bootstrap_grant(key: &SecretString) -> Result<(SecretHash, Arc<KeyGrant>), AccessError> {
-    let key = key.expose_secret();
-    if !secret::is_well_formed(key) {
-        let reason = "must have 64 lower-case hexadecimal digits";
-        return Err(AccessError::BootstrapKey { reason });
-    }
-    if secret::is_well_known(key) {
-        return Err(AccessError::BootstrapKey { reason: "is one that everybody knows" });
-    }
-    let id: Arc<str> = "bootstrap".into();
-    let principal = Principal {
-        kind: PrincipalKind::Key { id: Arc::clone(&id) },
-        name: "bootstrap".into(),
-        ..Principal::anonymous()
-    };
-    let grant = KeyGrant {
-        principal,
-        limits: Arc::new(KeyLimits::default()),
-        id,
-        expires_at: None,
-        revoked_at: None,
-        used: Arc::new(LastUse::new(None)),
-    };
-    Ok((SecretHash::of(key), Arc::new(grant)))
 }
 
 /// Returns what can be read, and what is wrong with the first row that cannot.

@@ -352,7 +352,7 @@ impl From<AccessError> for Failure {
             | AccessError::Changed { .. }
             | AccessError::LimitReached { .. }
             | AccessError::LastAdministrator => Kind::Conflict,
-            AccessError::Invalid { .. } | AccessError::BootstrapKey { .. } => Kind::BadData,
+            AccessError::Invalid { .. } | AccessError::ConfiguredKey { .. } => Kind::BadData,
             AccessError::Password(error) => match error {
                 PasswordError::TooShort { .. } | PasswordError::TooLong => Kind::BadData,
                 PasswordError::Busy => Kind::Unavailable,

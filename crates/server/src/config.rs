@@ -21,10 +21,12 @@ mod events;
 mod layers;
 mod limits;
 mod oidc;
+mod pulls;
 mod units;
 
 pub(crate) use events::{EngineKind, EventsConfig, NatsConfig};
 pub(crate) use layers::{Environment, InForce, Layers, Setting};
+pub(crate) use pulls::PullsConfig;
 
 use layers::Reader;
 
@@ -46,6 +48,7 @@ pub(crate) struct Config {
     /// Most bytes that the data folder may take up before `/v1/ingest` refuses; 0 is no limit.
     pub(crate) storage_bytes_max: u64,
     pub(crate) events: EventsConfig,
+    pub(crate) pulls: PullsConfig,
     pub(crate) query: QueryConfig,
     pub(crate) collector: CollectorConfig,
     pub(crate) scrape: ScrapeDefaults,
@@ -227,6 +230,7 @@ impl Config {
             metrics: read_store(reader),
             storage_bytes_max: reader.bytes("metrics.storage_bytes_max"),
             events: events::read(reader),
+            pulls: pulls::read(reader),
             query: QueryConfig {
                 timeout_ms: reader.duration_ms("query.timeout"),
                 samples_max: reader.number("query.samples_max"),
@@ -303,6 +307,10 @@ impl Config {
         }
         self.server.tls.check(reader);
         self.events.check(reader);
+        self.pulls.check(reader);
+        if self.auth.mode != AuthMode::Keys && !self.pulls.agent_tokens.is_empty() {
+            reader.mistake("auth.mode", "must be keys for a token of agents to be asked for");
+        }
         if self.auth.mode != AuthMode::Keys && self.auth.oidc.is_some() {
             reader.mistake("auth.mode", "must be keys for people to log in");
         }

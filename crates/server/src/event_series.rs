@@ -1,41 +1,29 @@
 //! The counts of events as series in the metrics of their tenant.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use events::KindCount;
-use model::{
-    AppendMode, Labels, METRIC_NAME, MetricMetadata, MetricType, Sample, SampleSink, SeriesKey,
-    TenantId, Timestamp, WriteBatch,
-};
+use model::{Labels, METRIC_NAME, MetricType, SampleSink, TenantId, Timestamp};
+
+use crate::tenant_series::{Family, TenantSeries};
 
 /// The series: events that were stored, by app, category and type.
 const NAME: &str = "tinyobs_events_total";
-
-/// How often the counts are stored.
-pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Stores how many events there were, one series for each app, category and type.
 #[derive(Debug)]
 pub(crate) struct EventSeries {
     instance: String,
-    /// The series that have a sample already, by tenant.
-    known: BTreeMap<TenantId, BTreeSet<Labels>>,
-    /// When the counts were stored the last time.
-    last: Timestamp,
+    series: TenantSeries,
 }
 
 impl EventSeries {
     /// Returns the series of this program, which `instance` tells from others; nothing was counted before `now`.
     pub(crate) const fn new(instance: String, now: Timestamp) -> Self {
-        Self { instance, known: BTreeMap::new(), last: now }
+        Self { instance, series: TenantSeries::new(now) }
     }
 
     /// Stores the counts as they are `now`, where `sink` takes them.
-    ///
-    /// A new series begins with a zero at the time before, so that its first events show in rates. What a store
-    /// refuses, for it has a limit of series, is in its own counts of refusals.
     pub(crate) fn store(
         &mut self,
         kinds: &[KindCount],
@@ -48,42 +36,22 @@ impl EventSeries {
             let (now_stored, later) = rest.split_at(of_tenant);
             rest = later;
             if let Some(sink) = sink(&first.tenant) {
-                self.store_tenant(&first.tenant, now_stored, now, sink.as_ref());
+                let family = self.family(now_stored);
+                self.series.store(&first.tenant, &[family], now, sink.as_ref());
             }
         }
-        self.last = now;
+        self.series.end_round(now);
     }
 
-    fn store_tenant(
-        &mut self,
-        tenant: &TenantId,
-        kinds: &[KindCount],
-        now: Timestamp,
-        sink: &dyn SampleSink,
-    ) {
-        let known = self.known.entry(tenant.clone()).or_default();
-        let labelled: Vec<(Labels, f64)> = kinds
+    fn family(&self, kinds: &[KindCount]) -> Family {
+        let series = kinds
             .iter()
-            .filter_map(|kind| Some((labels(kind, &self.instance)?, kind.events as f64)))
-            .collect();
-        let mut batch = WriteBatch::new();
-        let metadata = MetricMetadata {
+            .filter_map(|kind| Some((labels(kind, &self.instance)?, kind.events as f64)));
+        Family {
+            name: NAME,
+            help: "Events that were stored.",
             metric_type: MetricType::Counter,
-            help: "Events that were stored.".to_owned(),
-            unit: String::new(),
-        };
-        batch.push_metadata(NAME.to_owned(), metadata);
-        for (labels, count) in &labelled {
-            batch.start_series(SeriesKey::canonical(labels));
-            if self.last < now && !known.contains(labels) {
-                batch.push_sample(Sample::new(self.last, 0.0));
-            }
-            batch.push_sample(Sample::new(now, *count));
-        }
-        match sink.append(&batch, AppendMode::Partial) {
-            Ok(_) => known.extend(labelled.into_iter().map(|(labels, _)| labels)),
-            // Counts go on; the next ones say the same and more. Health shows why the store takes nothing.
-            Err(error) => tracing::debug!(error = %error, "counts of events were not stored"),
+            series: series.collect(),
         }
     }
 }
@@ -103,7 +71,9 @@ fn labels(kind: &KindCount, instance: &str) -> Option<Labels> {
 
 #[cfg(test)]
 mod tests {
-    use model::{AppendError, AppendReceipt, CommitSequence, Durable, Rejections};
+    use model::{
+        AppendError, AppendMode, AppendReceipt, CommitSequence, Durable, Rejections, WriteBatch,
+    };
     use parking_lot::Mutex;
 
     use super::*;

@@ -38,7 +38,7 @@ pub(crate) async fn open_database(
 ///
 /// # Errors
 ///
-/// The database fails, or the bootstrap key is one that everybody knows.
+/// The database fails, or a key of the configuration is known to everybody or not of the form.
 pub(crate) async fn open_access(
     config: &Config,
     database: Database,
@@ -47,6 +47,7 @@ pub(crate) async fn open_access(
 ) -> anyhow::Result<Arc<Access>> {
     let settings = AccessSettings {
         bootstrap_key: config.auth.bootstrap_admin_key.clone(),
+        agent_tokens: config.pulls.agent_tokens.clone(),
         certificates: config.auth.certificates.clone(),
         session_max: Duration::from_millis(config.auth.session_max_ms),
         session_idle_max: Duration::from_millis(config.auth.session_idle_ms),

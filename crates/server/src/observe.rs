@@ -7,23 +7,24 @@ use std::time::Duration;
 use anyhow::Context as _;
 use api::{ApiStats, Exposition as _, Observability, TraceContext};
 use ingest::{HostCollector, HostCollectorConfig, OwnScrape, host_name};
-use model::SampleSink;
+use model::{SampleSink, TenantId};
 use platform::Threads;
 use prometheus_client::collector::Collector;
 use tokio::sync::mpsc;
 
 use crate::Failure;
 use crate::config::Config;
-use crate::event_series::{self, EventSeries};
+use crate::event_series::EventSeries;
 use crate::profiles::ProcessProfiler;
+use crate::pull_series::PullSeries;
 use crate::serve::Parts;
 use crate::telemetry::{
     CertificateCollector, EventsCollector, FilesCollector, LogCollector, ProcessCollector,
-    RequestsCollector, RuntimeCollector, StoresCollector, Telemetry, TracesCollector,
-    UsageCollector,
+    PullsCollector, RequestsCollector, RuntimeCollector, StoresCollector, Telemetry,
+    TracesCollector, UsageCollector,
 };
-use crate::threads;
 use crate::traces::Propagation;
+use crate::{tenant_series, threads};
 
 /// Gathers what the parts count, and how requests are observed. Must be called within the runtime.
 pub(crate) fn telemetry(config: &Config, parts: &Parts) -> (Arc<Telemetry>, Observability) {
@@ -58,7 +59,8 @@ pub(crate) fn telemetry(config: &Config, parts: &Parts) -> (Arc<Telemetry>, Obse
         traces = Some(Arc::new(Propagation::default()));
     }
     let process = ProcessCollector::new(Arc::clone(&parts.fs));
-    let telemetry = Telemetry::new(Arc::clone(&parts.clock), process, collectors);
+    let pulls = PullsCollector(Arc::clone(&parts.pulls));
+    let telemetry = Telemetry::new(Arc::clone(&parts.clock), process, pulls, collectors);
     let observability = Observability {
         stats,
         exposition: Arc::clone(&telemetry) as _,
@@ -105,19 +107,21 @@ pub(crate) fn start(
     Ok(Some(stop))
 }
 
-/// Starts the thread that stores how many events there were, in the metrics of their tenant.
-pub(crate) fn start_event_series(
+/// Starts the thread that stores what is counted for tenants, events and image pulls, in the metrics of each.
+pub(crate) fn start_tenant_series(
     parts: &Parts,
     threads: &mut Threads,
     fatal: &mpsc::Sender<String>,
 ) -> Result<threads::Stop, Failure> {
     let instance = host_name(parts.fs.as_ref(), Path::new("/proc"));
     let (clock, stores) = (Arc::clone(&parts.clock), parts.tenants.stores().clone());
-    let gateway = Arc::clone(&parts.events.events.gateway);
-    let mut series = EventSeries::new(instance, clock.now());
-    threads::every("event-series", event_series::INTERVAL, threads, fatal, move || {
-        series.store(&gateway.kinds(), clock.now(), |tenant| {
-            stores.get(tenant).map(|store| store as Arc<dyn SampleSink>)
-        });
+    let (gateway, pulls) = (Arc::clone(&parts.events.events.gateway), Arc::clone(&parts.pulls));
+    let mut events = EventSeries::new(instance.clone(), clock.now());
+    let mut of_pulls = PullSeries::new(instance, clock.now());
+    threads::every("tenant-series", tenant_series::INTERVAL, threads, fatal, move || {
+        let now = clock.now();
+        let sink = |tenant: &TenantId| stores.get(tenant).map(|store| store as Arc<dyn SampleSink>);
+        events.store(&gateway.kinds(), now, sink);
+        of_pulls.store(&pulls.totals().tenants, now, sink);
     })
 }

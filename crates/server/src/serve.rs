@@ -17,6 +17,7 @@ use platform::{
     Clock, Fs, FsStats, HttpClient, MeteredFs, Rng, SystemClock, SystemFs, SystemHttpClient,
     SystemRng, Tasks, Threads,
 };
+use pulls::Pulls;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -33,7 +34,8 @@ use crate::shutdown::Signals;
 use crate::tenants::TenantStores;
 use crate::traces::{Exporter, PropagatingHttpClient};
 use crate::{
-    certificates, disk, identity, logging, observe, reload, tenants, threads, traces, wiring,
+    certificates, disk, identity, logging, observe, pull_parts, reload, tenants, threads, traces,
+    wiring,
 };
 
 /// The file that is locked while a program uses the data folder.
@@ -104,6 +106,8 @@ pub(crate) struct Parts {
     pub(crate) tenants: Arc<TenantStores>,
     /// Where events go and come from.
     pub(crate) events: EventParts,
+    /// The image pulls.
+    pub(crate) pulls: Arc<Pulls>,
     /// The default tenant's store: what this machine says about itself goes there.
     pub(crate) store: Arc<Store>,
     /// Takes the reason why the program must end.
@@ -139,7 +143,9 @@ impl Parts {
         let store = tenants.open(&TenantId::default_tenant())?;
         let tenants = Arc::new(tenants);
         let doors = (metered, Arc::clone(&clock), Arc::clone(&rng));
-        let events = EventParts::open(config, runtime, doors, database)?;
+        let events = EventParts::open(config, runtime, doors, database.clone())?;
+        let pulls = pull_parts::open(&config.pulls, &clock, database, &events);
+        let pulls = runtime.block_on(pulls)?;
         let disk = DiskCheck::new(Arc::clone(&fs), config.data_dir.clone());
         let serve_stats = Arc::default();
         Ok(Self {
@@ -156,6 +162,7 @@ impl Parts {
             access,
             tenants,
             events,
+            pulls,
             store,
             fatal,
         })
@@ -184,7 +191,7 @@ async fn serve(
     let stop_events = parts.events.start(&mut threads, &fatal)?;
     let (telemetry, observability) = observe::telemetry(config, &parts);
     let stop_collector = observe::start(config, &parts, telemetry, &mut threads, &fatal)?;
-    let stop_series = observe::start_event_series(&parts, &mut threads, &fatal)?;
+    let stop_series = observe::start_tenant_series(&parts, &mut threads, &fatal)?;
 
     // Goes on until everything else has ended: requests that are drained count, too.
     let mut last = Tasks::new();
@@ -206,6 +213,8 @@ async fn serve(
     );
     tasks.spawn("tenants", following);
     tasks.spawn("schemas", Arc::clone(&parts.events.events.schemas).run(stopped.clone()));
+    let (pulls, clock) = (Arc::clone(&parts.pulls), Arc::clone(&parts.clock));
+    tasks.spawn("pulls", pull_parts::keep_time(pulls, clock, stopped.clone()));
     let (disk, clock) = (Arc::clone(&parts.disk), Arc::clone(&parts.clock));
     tasks.spawn("disk", disk::watch(disk, clock, stopped.clone()));
     if let Some(scraper) = scraper(config, &parts, is_tracing)? {
@@ -244,6 +253,8 @@ async fn serve(
     let drained = async {
         while tasks.join_next().await.is_some() {}
         end_last.send_replace(true);
+        // Reports that were drained count, too: what ended by them goes to the log while that is open.
+        parts.pulls.flush().await;
         drop((stop_collector, stop_series, stop_events, stop_threads));
         let events_closed = parts.events.close(limit / 4).await;
         let tenants = parts.tenants;

@@ -21,6 +21,7 @@ mod files;
 mod log;
 mod plain;
 mod process;
+mod pulls;
 mod requests;
 mod runtime;
 mod stores;
@@ -28,10 +29,12 @@ mod traces;
 mod usage;
 
 pub(crate) use certificate::CertificateCollector;
+pub(crate) use encode::approximate;
 pub(crate) use events::EventsCollector;
 pub(crate) use files::FilesCollector;
 pub(crate) use log::LogCollector;
 pub(crate) use process::ProcessCollector;
+pub(crate) use pulls::PullsCollector;
 pub(crate) use requests::RequestsCollector;
 pub(crate) use runtime::RuntimeCollector;
 pub(crate) use stores::StoresCollector;
@@ -56,14 +59,17 @@ impl fmt::Debug for Telemetry {
 }
 
 impl Telemetry {
-    /// Returns what `collectors` say, those of this program under the prefix `tinyobs_`.
+    /// Returns what `collectors` say, those of this program under the prefix `tinyobs_`, image pulls under that of
+    /// Pulltrace.
     pub(crate) fn new(
         clock: Arc<dyn Clock>,
         process: ProcessCollector,
+        pulls: PullsCollector,
         collectors: Vec<Box<dyn Collector>>,
     ) -> Arc<Self> {
         let mut registry = Registry::default();
         registry.sub_registry_with_prefix("process").register_collector(Box::new(process));
+        registry.sub_registry_with_prefix("pulltrace").register_collector(Box::new(pulls));
         let own = registry.sub_registry_with_prefix("tinyobs");
         for collector in collectors {
             own.register_collector(collector);

@@ -15,10 +15,12 @@ use crate::directory::CredentialError;
 use crate::failure::LoginError;
 use crate::oidc::{Grant, Identity};
 use crate::permission::Role;
-use crate::quota::TenantLimits;
+use crate::principal::PrincipalKind;
+use crate::quota::{KeyLimits, TenantLimits};
 use crate::records::{
     CreatedKey, LoggedIn, NewKey, NewTenant, NewUser, TenantChange, UserChange, UserInfo,
 };
+use crate::secret::SecretHash;
 use crate::usage::{Day, DaySum, UsageKind};
 
 const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -262,7 +264,7 @@ async fn the_bootstrap_key_opens_everything_and_is_not_stored(url: StateUrl) {
     };
     for key in ["deadbeef".repeat(8), "0".repeat(64), "short".to_owned(), "F0".repeat(32)] {
         let refused = World::open(&url, settings(key)).await.map(|_| ());
-        assert!(matches!(refused, Err(AccessError::BootstrapKey { .. })), "{refused:?}");
+        assert!(matches!(refused, Err(AccessError::ConfiguredKey { .. })), "{refused:?}");
     }
     let key = "0123456789abcdef".repeat(4);
     let world = World::open(&url, settings(key.clone())).await.expect("services");

@@ -24,7 +24,7 @@ const SECRET_BYTES_MAX: u64 = 64 << 10;
 const PREFIX: &str = "TINYOBS_";
 
 /// Variables of the originals that mean a key of ours; see `docs/configuration.md`.
-const ALIASES: [(&str, &str); 16] = [
+const ALIASES: [(&str, &str); 21] = [
     ("TINYOBS_MAX_CARDINALITY", "metrics.limits.series"),
     ("TINYOBS_MAX_STORAGE_GB", "metrics.storage_bytes_max"),
     ("TINYOBS_MAX_MEMORY_MB", "metrics.head_bytes_max"),
@@ -40,6 +40,11 @@ const ALIASES: [(&str, &str); 16] = [
     ("NATS_STREAM_STORAGE", "nats.stream.storage"),
     ("NATS_TIMEOUT", "nats.timeout"),
     ("NATS_URL", "nats.url"),
+    ("PULLTRACE_AGENT_TOKEN", "pulls.agents.token"),
+    ("PULLTRACE_HISTORY_TTL", "pulls.history.shown"),
+    ("PULLTRACE_HTTP_ADDR", "server.listen"),
+    ("PULLTRACE_LOG_LEVEL", "log.level"),
+    ("PULLTRACE_WATCH_NAMESPACES", "pulls.kubernetes.namespaces"),
     ("RATE_LIMIT_PER_KEY_RPS", "limits.key.requests_per_second"),
 ];
 
@@ -260,6 +265,11 @@ impl Reader<'_> {
             let value = match name {
                 "TINYOBS_MAX_STORAGE_GB" => format!("{value}GiB"),
                 "TINYOBS_MAX_MEMORY_MB" => format!("{value}MiB"),
+                // Go's way to say all addresses.
+                "PULLTRACE_HTTP_ADDR" if value.starts_with(':') => format!("0.0.0.0{value}"),
+                "PULLTRACE_WATCH_NAMESPACES" => {
+                    Value::from_iter(value.split(',').map(str::trim)).to_string()
+                }
                 _ => value,
             };
             return self.set(path, value, &format!("environment {name}"));

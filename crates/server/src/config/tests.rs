@@ -353,3 +353,73 @@ fn the_limits_of_requests_are_those_of_the_library_and_can_be_changed() {
         ]
     );
 }
+
+#[test]
+fn the_variables_of_pulltrace_are_understood() {
+    let environment = [
+        ("PULLTRACE_HTTP_ADDR", ":9000"),
+        ("PULLTRACE_LOG_LEVEL", "debug"),
+        ("PULLTRACE_AGENT_TOKEN", "the-old-token-of-all the-new-token-of-all"),
+        ("PULLTRACE_HISTORY_TTL", "1h"),
+        ("PULLTRACE_WATCH_NAMESPACES", "shop, bank,"),
+        ("PULLTRACE_METRICS_ADDR", ":9090"),
+    ];
+    let config = load(layers("", &environment, &["auth.mode=keys"])).expect("valid");
+    assert_eq!(config.server.listen.to_string(), "0.0.0.0:9000");
+    assert_eq!(config.log.level, "debug");
+    let tokens: Vec<&str> =
+        config.pulls.agent_tokens.iter().map(|token| token.expose_secret()).collect();
+    assert_eq!(tokens, ["the-old-token-of-all", "the-new-token-of-all"]);
+    assert_eq!(config.pulls.shown, Duration::from_hours(1));
+    assert_eq!(config.pulls.kubernetes.own_cluster.namespaces, ["shop", "bank"]);
+}
+
+#[test]
+fn clusters_are_named_once_and_have_a_file() {
+    let one = "{name: west, kubeconfig: west.yaml, namespaces: [' shop ', '']}";
+    let config = load(layers("", &[], &[&format!("pulls.kubernetes.clusters=[{one}]")]));
+    let clusters = config.expect("valid").pulls.kubernetes.clusters;
+    let [cluster] = &clusters[..] else { panic!("{clusters:?}") };
+    assert_eq!(
+        (cluster.name.as_str(), &cluster.namespaces[..]),
+        ("west", &["shop".to_owned()][..])
+    );
+    for (clusters, expected) in [
+        (
+            format!("[{one}, {one}]"),
+            "pulls.kubernetes.clusters (--set): names the cluster 'west' twice",
+        ),
+        (
+            "[{name: '', kubeconfig: x}]".to_owned(),
+            "pulls.kubernetes.clusters (--set): names the cluster '' twice",
+        ),
+        (
+            "[{name: west, kubeconfig: ''}]".to_owned(),
+            "pulls.kubernetes.clusters[0] (--set): kubeconfig must name a file",
+        ),
+    ] {
+        let setting = format!("pulls.kubernetes.clusters={clusters}");
+        assert_eq!(mistakes(layers("", &[], &[&setting])), [expected]);
+    }
+}
+
+#[test]
+fn what_is_said_of_agents_fits_together() {
+    let settings = [
+        "pulls.agents.silent_after=1h",
+        "pulls.limits.nodes=0",
+        "pulls.stalled_after=0",
+        "pulls.kubernetes.mode=off",
+        "pulls.kubernetes.namespaces=[shop]",
+    ];
+    assert_eq!(
+        mistakes(layers("", &[("PULLTRACE_AGENT_TOKEN", "a-token-of-agents")], &settings)),
+        [
+            "auth.mode (default): must be keys for a token of agents to be asked for",
+            "pulls.agents.lost_after (default): must be longer than pulls.agents.silent_after",
+            "pulls.kubernetes.namespaces (--set): is used only when pulls.kubernetes.mode is auto",
+            "pulls.limits.nodes (--set): must be from 1 to 1000000",
+            "pulls.stalled_after (--set): must be at least 1s",
+        ]
+    );
+}

@@ -88,6 +88,15 @@ impl<'a> Writer<'a> {
         self.histograms(metric, NANOS_PER_SECOND, series)
     }
 
+    /// Writes a distribution of milliseconds as seconds.
+    pub(super) fn histogram_millis(
+        &mut self,
+        metric: Metric,
+        snapshot: HistogramSnapshot,
+    ) -> fmt::Result {
+        self.histograms(metric, 1e3, [([], snapshot)])
+    }
+
     /// Writes distributions of counts.
     pub(super) fn counts<'l, const N: usize>(
         &mut self,
@@ -135,6 +144,6 @@ fn buckets(snapshot: &HistogramSnapshot, units_per_one: f64) -> Vec<(f64, u64)> 
 }
 
 #[expect(clippy::cast_precision_loss, reason = "exact below 2^53, close enough above")]
-pub(super) const fn approximate(value: u64) -> f64 {
+pub(crate) const fn approximate(value: u64) -> f64 {
     value as f64
 }

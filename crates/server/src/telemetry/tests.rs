@@ -9,6 +9,7 @@ use ::events::{
     CustomSchemas, DeadLettersConfig, EmbeddedConfig, EmbeddedDeadLetters, EmbeddedLog, Gateway,
     GatewaySettings,
 };
+use ::pulls::{NoSink, Pulls, PullsParts, PullsSettings};
 use access::{Meters, RefusalReason, TenantLimits};
 use api::LimitsInForce;
 use model::{TenantId, Timestamp};
@@ -41,11 +42,21 @@ fn telemetry() -> Arc<Telemetry> {
     let quota = TenantLimits { bytes_per_day_max: Some(7), ..TenantLimits::default() };
     usage.set_limits(Arc::new(quota));
     let runtime = Runtime::new().expect("a runtime");
+    let state = tempfile::tempdir().expect("a folder");
+    let url = StateUrl::Sqlite { path: state.path().join("state.sqlite") };
+    let files = SystemFs::new();
+    let opened = Database::open(url, files.as_ref(), Arc::clone(&clock));
+    let database = runtime.block_on(opened).expect("a database");
+    let (parts, settings) = (Arc::clone(&clock), PullsSettings::default());
+    let parts =
+        PullsParts { clock: parts, database: database.clone(), settings, sink: Arc::new(NoSink) };
+    let pulls = runtime.block_on(Pulls::open(parts)).expect("pulls");
     Telemetry::new(
         Arc::clone(&clock),
         ProcessCollector::new(SystemFs::new()),
+        PullsCollector(pulls),
         vec![
-            Box::new(events(&runtime, &clock)),
+            Box::new(events(&runtime, &clock, database)),
             Box::new(RuntimeCollector::new(runtime.handle().clone())),
             Box::new(FilesCollector::new(file_stats)),
             Box::new(StoresCollector::new(Arc::clone(&clock), stores)),
@@ -58,7 +69,7 @@ fn telemetry() -> Arc<Telemetry> {
     )
 }
 
-fn events(runtime: &Runtime, clock: &Arc<dyn Clock>) -> EventsCollector {
+fn events(runtime: &Runtime, clock: &Arc<dyn Clock>, database: Database) -> EventsCollector {
     let (fs, folder): (Arc<dyn Fs>, _) = (SimFs::new(), Path::new("/data/events"));
     let config = EmbeddedConfig::default();
     let (log, _) = EmbeddedLog::open(Arc::clone(&fs), folder, Arc::clone(clock), config)
@@ -66,11 +77,6 @@ fn events(runtime: &Runtime, clock: &Arc<dyn Clock>) -> EventsCollector {
     let (folder, config) = (folder.join("dead-letters"), DeadLettersConfig::default());
     let (letters, _) =
         EmbeddedDeadLetters::open(fs, &folder, Arc::clone(clock), config).expect("dead letters");
-    let state = tempfile::tempdir().expect("a folder");
-    let url = StateUrl::Sqlite { path: state.path().join("state.sqlite") };
-    let files = SystemFs::new();
-    let opened = Database::open(url, files.as_ref(), Arc::clone(clock));
-    let database = runtime.block_on(opened).expect("a database");
     let schemas = CustomSchemas::open(database, Arc::clone(clock));
     let schemas = runtime.block_on(schemas).expect("schemas");
     let (log, dead_letters) = (Arc::new(log), Arc::new(letters));
@@ -139,6 +145,7 @@ fn what_the_page_and_dashboards_stand_on_is_there() {
         "tinyobs_http_error_ratio 0.0",
         "tinyobs_log_lines_total{level=\"error\"} 0",
         "process_resident_memory_bytes ",
+        "pulltrace_pulls_active 0",
     ] {
         assert!(page.contains(series), "{series} in\n{}", page);
     }
@@ -149,4 +156,27 @@ fn a_page_is_made_once_for_all_who_ask_at_the_same_time() {
     let telemetry = telemetry();
     let (first, second) = (telemetry.open_metrics(), telemetry.open_metrics());
     assert!(Arc::ptr_eq(&first, &second));
+}
+
+/// What dashboards and alerts of Pulltrace stand on: names, kinds and buckets are as it had them.
+#[test]
+fn the_series_of_pulltrace_are_as_it_had_them() {
+    let page = telemetry().plain();
+    for (name, kind, help) in [
+        ("pulltrace_pulls_active", "gauge", "Number of currently active image pulls."),
+        ("pulltrace_pulls_total", "counter", "Total number of image pulls observed."),
+        ("pulltrace_pull_duration_seconds", "histogram", "Duration of image pulls in seconds."),
+        ("pulltrace_pull_bytes_total", "counter", "Total bytes downloaded across all pulls."),
+        ("pulltrace_pull_errors_total", "counter", "Total number of pull errors."),
+        ("pulltrace_agent_reports_total", "counter", "Total agent reports received."),
+        ("pulltrace_sse_clients_active", "gauge", "Number of active SSE client connections."),
+        ("pulltrace_agents_connected", "gauge", "Number of agents that report."),
+    ] {
+        assert!(page.contains(&format!("# TYPE {name} {kind}\n")), "{name} in\n{page}");
+        assert!(page.contains(&format!("# HELP {name} {help}\n")), "{name} in\n{page}");
+    }
+    for bound in ["1.0", "5.0", "10.0", "30.0", "60.0", "120.0", "300.0", "600.0", "+Inf"] {
+        let bucket = format!("pulltrace_pull_duration_seconds_bucket{{le=\"{bound}\"}} 0");
+        assert!(page.contains(&bucket), "{bucket} in\n{page}");
+    }
 }

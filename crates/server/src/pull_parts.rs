@@ -1,0 +1,74 @@
+//! Opens the image pulls, and keeps time for them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use platform::Clock;
+use pulls::{NoSink, PullSink, Pulls, PullsParts, PullsSettings};
+use state::Database;
+use tokio::sync::watch;
+
+use crate::Failure;
+use crate::config::PullsConfig;
+use crate::event_log::EventParts;
+use crate::pull_events::PullEvents;
+
+/// How often silence and age are looked at, and what ended is written.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Opens the pulls: those that ran when the program last stopped are known again.
+///
+/// # Errors
+///
+/// The state database fails.
+pub(crate) async fn open(
+    config: &PullsConfig,
+    clock: &Arc<dyn Clock>,
+    database: Database,
+    events: &EventParts,
+) -> Result<Arc<Pulls>, Failure> {
+    let sink: Arc<dyn PullSink> = if config.events {
+        let (gateway, clock) = (Arc::clone(&events.events.gateway), Arc::clone(clock));
+        Arc::new(PullEvents { gateway, clock })
+    } else {
+        Arc::new(NoSink)
+    };
+    let parts = PullsParts { clock: Arc::clone(clock), database, settings: settings(config), sink };
+    Ok(Pulls::open(parts).await.context("read the image pulls")?)
+}
+
+/// Keeps time for pulls until the program stops.
+pub(crate) async fn keep_time(
+    pulls: Arc<Pulls>,
+    clock: Arc<dyn Clock>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut next = clock.monotonic();
+    while !*stopped.borrow() {
+        pulls.tick();
+        pulls.flush().await;
+        next = (next + INTERVAL).max(clock.monotonic());
+        tokio::select! {
+            biased;
+            changed = stopped.changed() => if changed.is_err() { return },
+            () = clock.sleep_until(next) => {}
+        }
+    }
+}
+
+fn settings(config: &PullsConfig) -> PullsSettings {
+    PullsSettings {
+        stall_after: config.stalled_after,
+        agent_silent_after: config.silent_after,
+        stale_after: config.lost_after,
+        report_interval_min: config.limits.report_interval_min,
+        active_pulls_max: config.limits.active_max,
+        recent_age: config.shown,
+        nodes_max: config.limits.nodes_max,
+        subscribers_max: config.limits.subscribers_max,
+        history_age: config.retention,
+        history_rows_max: config.rows_max,
+        ..PullsSettings::default()
+    }
+}
