@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "a tool over the checkout, outside the program")]
 #![expect(clippy::print_stdout, reason = "its findings are its output")]
 
+mod chart;
 mod configuration;
 mod dependencies;
 mod documents;
@@ -34,12 +35,14 @@ fn run() -> anyhow::Result<Vec<String>> {
         Some("tidy") => {}
         Some("generate") => {
             configuration::write().context("write the page of the configuration")?;
+            chart::write().context("write the plain manifests")?;
             return Ok(Vec::new());
         }
         _ => bail!("usage: cargo xtask tidy|generate"),
     }
     let mut findings = documents::check().context("check the documents")?;
     findings.extend(configuration::check().context("check the page of the configuration")?);
+    findings.extend(chart::check().context("check the plain manifests")?);
     findings.extend(dependencies::check().context("check the dependencies")?);
     Ok(findings)
 }
