@@ -10,6 +10,7 @@ import {
   EVENTS_PATH,
   EXPLORE_PATH,
   isBelow,
+  PULLS_PATH,
   SERVER_PATH,
   viewTitle,
 } from "./lib/views";
@@ -20,6 +21,7 @@ const Explore = lazy(() => import("./pages/explore"));
 const Admin = lazy(() => import("./pages/admin"));
 const Events = lazy(() => import("./pages/events"));
 const DeadLetters = lazy(() => import("./pages/dead-letters"));
+const Pulls = lazy(() => import("./pages/pulls"));
 
 /** What is said to those who may not see a view. */
 function Forbidden({ what, permission }: { what: string; permission: string }) {
@@ -38,6 +40,10 @@ function View({ path }: { path: string }): React.JSX.Element {
   if (path === EVENTS_PATH || path === DEAD_LETTERS_PATH) {
     if (!may(session, "events:read")) return <Forbidden what="events" permission="events:read" />;
     return path === EVENTS_PATH ? <Events /> : <DeadLetters />;
+  }
+  if (isBelow(path, PULLS_PATH)) {
+    if (!may(session, "pulls:read")) return <Forbidden what="pulls" permission="pulls:read" />;
+    return <Pulls path={path} />;
   }
   if (!may(session, "metrics:read")) return <Forbidden what="metrics" permission="metrics:read" />;
   if (path === EXPLORE_PATH) return <Explore />;

@@ -7,6 +7,7 @@ import "./styles/overview.css";
 import "./styles/explore.css";
 import "./styles/admin.css";
 import "./styles/events.css";
+import "./styles/pulls.css";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";

@@ -182,6 +182,11 @@ export const DeadLettersIcon = ({ size }: IconProps) => (
     <path d="m9.500 9.500 5 5m0-5-5 5" />
   </Icon>
 );
+export const PullsIcon = ({ size }: IconProps) => (
+  <Icon size={size}>
+    <path d="M12 3.500v9m-3.500-3.500 3.500 3.500 3.500-3.500M4 14.500v3.500a2 2 0 0 0 2 2h12a2 2 0 0 0 2-2v-3.500" />
+  </Icon>
+);
 export const PauseIcon = ({ size }: IconProps) => (
   <Icon size={size}>
     <path d="M8.500 5v14M15.500 5v14" />

@@ -11,6 +11,7 @@ import {
   EXPLORE_PATH,
   isBelow,
   OVERVIEW_PATH,
+  PULLS_PATH,
   SERVER_PATH,
 } from "../lib/views";
 import { Account } from "./account";
@@ -24,6 +25,7 @@ import {
   LogoIcon,
   MoonIcon,
   OverviewIcon,
+  PullsIcon,
   ServerIcon,
   SunIcon,
 } from "./icons";
@@ -138,6 +140,7 @@ const SHORTCUTS: [string[], string][] = [
   [["g", "e"], "Go to Explore"],
   [["g", "v"], "Go to Events"],
   [["g", "d"], "Go to Dead letters"],
+  [["g", "p"], "Go to Pulls"],
   [["g", "s"], "Go to Server"],
   [["g", "a"], "Go to Administration"],
   [["/"], "Write a query"],
@@ -167,6 +170,7 @@ function useShortcuts(showHelp: () => void): void {
       else if (going && event.key === "e") navigate(EXPLORE_PATH);
       else if (going && event.key === "v") navigate(EVENTS_PATH);
       else if (going && event.key === "d") navigate(DEAD_LETTERS_PATH);
+      else if (going && event.key === "p") navigate(PULLS_PATH);
       else if (going && event.key === "s") navigate(SERVER_PATH);
       else if (going && event.key === "a") navigate(ADMIN_PATH);
       else if (event.key === "t") setColorScheme(NEXT_THEME[colorScheme]);
@@ -190,6 +194,7 @@ export function Shell({ path, children }: ShellProps): React.JSX.Element {
   const explore = path === EXPLORE_PATH;
   const events = path === EVENTS_PATH;
   const letters = path === DEAD_LETTERS_PATH;
+  const pulls = isBelow(path, PULLS_PATH);
   const server = path === SERVER_PATH;
   const admin = isBelow(path, ADMIN_PATH);
   return (
@@ -205,7 +210,7 @@ export function Shell({ path, children }: ShellProps): React.JSX.Element {
         <nav className="nav" aria-label="Views">
           <NavLink
             href={OVERVIEW_PATH}
-            active={!explore && !events && !letters && !server && !admin}
+            active={!explore && !events && !letters && !pulls && !server && !admin}
             testId="nav-overview"
             icon={<OverviewIcon />}
           >
@@ -228,6 +233,11 @@ export function Shell({ path, children }: ShellProps): React.JSX.Element {
                 Dead letters
               </NavLink>
             </>
+          )}
+          {may(session, "pulls:read") && (
+            <NavLink href={PULLS_PATH} active={pulls} testId="nav-pulls" icon={<PullsIcon />}>
+              Pulls
+            </NavLink>
           )}
           <NavLink href={SERVER_PATH} active={server} testId="nav-server" icon={<ServerIcon />}>
             Server

@@ -4,6 +4,7 @@ export const OVERVIEW_PATH = "/";
 export const EXPLORE_PATH = "/explore";
 export const EVENTS_PATH = "/events";
 export const DEAD_LETTERS_PATH = "/dead-letters";
+export const PULLS_PATH = "/pulls";
 export const SERVER_PATH = "/server";
 export const ADMIN_PATH = "/admin";
 
@@ -47,6 +48,7 @@ export function viewTitle(path: string): string {
   if (path === EXPLORE_PATH) return "Explore · TinyObs";
   if (path === EVENTS_PATH) return "Events · TinyObs";
   if (path === DEAD_LETTERS_PATH) return "Dead letters · TinyObs";
+  if (isBelow(path, PULLS_PATH)) return "Pulls · TinyObs";
   if (path === SERVER_PATH) return "Server · TinyObs";
   if (isBelow(path, ADMIN_PATH)) {
     const section = adminSection(path, ADMIN_SECTIONS);
