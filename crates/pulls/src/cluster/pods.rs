@@ -34,7 +34,7 @@ pub struct ClusterPods {
     state: RwLock<State>,
 }
 
-/// A pod with at least one container that waits.
+/// A pod with at least one container that waits for its image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WaitingPod {
     /// The pod.
@@ -180,7 +180,7 @@ impl ClusterPods {
         self.state.read().asked_for(node)
     }
 
-    /// Returns pods that wait, at most `limit`, ordered by namespace and name. Without a node in the filter it costs as much as
+    /// Returns pods that wait for an image, at most `limit`, ordered by namespace and name. Without a node in the filter it costs as much as
     /// there are waiting pods. The cluster in the filter does not matter.
     #[must_use]
     pub fn waiting(&self, filter: &PodFilter, limit: usize) -> Vec<WaitingPod> {

@@ -69,7 +69,8 @@ impl State {
         namespace: Option<&str>,
         pods: Vec<Pod>,
     ) {
-        let there: BTreeSet<&str> = pods.iter().map(|pod| &*pod.uid).collect();
+        let there: BTreeSet<&str> =
+            pods.iter().map(|pod| cut_str(&pod.uid, NAME_BYTES_MAX)).collect();
         let is_in = |known: &Known| namespace.is_none_or(|wanted| *known.pod.namespace == *wanted);
         let gone: Vec<Arc<str>> = self
             .pods
@@ -113,6 +114,7 @@ impl State {
     }
 
     pub(super) fn pod_deleted(&mut self, uid: &str) {
+        let uid = cut_str(uid, NAME_BYTES_MAX);
         if self.forget_pod(uid).is_some() {
             self.forget_heard(uid);
         }
@@ -124,8 +126,8 @@ impl State {
         if event.pod_uid.is_empty() || EVENT_AGE_MAX.as_millis() < age(now, at).as_millis() {
             return;
         }
-        let uid = self.static_pods.get(&event.pod_uid).unwrap_or(&event.pod_uid);
-        let uid = cut(uid, NAME_BYTES_MAX);
+        let uid = cut(&event.pod_uid, NAME_BYTES_MAX);
+        let uid = self.static_pods.get(&uid).map_or(uid, Arc::clone);
         if !self.heard.contains_key(&uid) && PODS_HEARD_OF_MAX <= self.heard.len() {
             self.pods_heard_of_dropped += 1;
             if let Some((_, soonest)) = self.expiry.pop_first() {
@@ -224,10 +226,12 @@ impl Container {
 
 /// Returns `text`, or as much of it as fits in `bytes_max`.
 pub(super) fn cut(text: &Arc<str>, bytes_max: usize) -> Arc<str> {
-    match text.get(..text.floor_char_boundary(bytes_max)) {
-        Some(start) if start.len() < text.len() => start.into(),
-        _ => Arc::clone(text),
-    }
+    let start = cut_str(text, bytes_max);
+    if start.len() < text.len() { start.into() } else { Arc::clone(text) }
+}
+
+fn cut_str(text: &str, bytes_max: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or_default()
 }
 
 /// Returns when what was heard last at `newest` is forgotten.

@@ -143,9 +143,9 @@ impl State {
             let pod = &known.pod;
             filter.namespace.as_deref().is_none_or(|wanted| *pod.namespace == *wanted)
                 && filter.pod.as_deref().is_none_or(|part| contains(&pod.name, part))
-                && filter.image.as_deref().is_none_or(|part| {
-                    self.places_of(known)
-                        .any(|place| place.awaits_image() && contains(&place.image.text, part))
+                && self.places_of(known).any(|place| {
+                    let part = filter.image.as_deref().unwrap_or_default();
+                    place.awaits_image() && contains(&place.image.text, part)
                 })
         };
         let mut pods: Vec<&Known> = match filter.node.as_deref() {
