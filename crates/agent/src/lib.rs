@@ -1,7 +1,21 @@
 //! The agent on a node: what containerd pulls, reported to a server.
+//!
+//! A [`Watcher`] looks, the reporter sends the newest [`Snapshot`], and [`run_with`] joins both and answers about them.
 
+mod health;
+mod reporter;
+mod run;
+mod settings;
+mod socket;
 mod watch;
 
+pub use reporter::CredentialsError;
+pub use run::{AgentError, run_with};
+pub use settings::{
+    AddressError, Flags, LogSettings, LookAt, Mistakes, ServerAddress, Settings, TlsFiles, Token,
+    TokenError,
+};
+pub use socket::{KNOWN_FOLDERS, KNOWN_SOCKETS, SocketError, SocketRules};
 pub use watch::{Look, Snapshot, Watcher};
 #[cfg(any(test, feature = "testing"))]
 pub use watch::{Script, ScriptedWatcher};
