@@ -32,11 +32,18 @@ impl PullFilter {
     /// Returns whether a pull is asked for. Allocates nothing.
     #[must_use]
     pub fn matches(&self, pull: &PullView) -> bool {
+        self.wants_state(pull.state) && self.matches_but_for_state(pull)
+    }
+
+    pub(crate) fn wants_state(&self, state: PullState) -> bool {
+        self.states.is_empty() || self.states.contains(&state)
+    }
+
+    pub(crate) fn matches_but_for_state(&self, pull: &PullView) -> bool {
         let same = |asked: &Option<String>, is: &str| asked.as_deref().is_none_or(|a| a == is);
         same(&self.node, &pull.node)
             && same(&self.cluster, &pull.cluster)
             && same(&self.id, &pull.id)
-            && (self.states.is_empty() || self.states.contains(&pull.state))
             && self.image.as_deref().is_none_or(|part| names(pull, part))
             && self.pods_match(&pull.pods)
     }
@@ -84,6 +91,13 @@ pub struct PullQuery {
 pub struct PullCursor {
     pub(crate) started_at: Timestamp,
     pub(crate) id: String,
+}
+
+impl PullView {
+    /// Returns where a page ends whose last pull this is.
+    pub(crate) fn cursor(&self) -> PullCursor {
+        PullCursor { started_at: self.started_at, id: self.id.to_string() }
+    }
 }
 
 /// A text that is no cursor.

@@ -1,12 +1,20 @@
 //! What readers see of nodes, images and pods.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use platform::Timestamp;
 use report::Source;
 
-use crate::cluster::{Connection, ContainerKind, Owner};
-use crate::view::PullState;
+use crate::cluster::{
+    ClusterPods, Connection, Container, ContainerKind, ContainerState, Owner, Pod, WaitingContainer,
+};
+use crate::filter::PodFilter;
+use crate::update::Update;
+use crate::view::{PullState, PullView};
+
+/// Most pods of an answer.
+pub const PODS_LISTED_MAX: usize = 5_000;
 
 /// A node whose agent reported.
 #[derive(Clone, Debug, PartialEq)]
@@ -125,4 +133,136 @@ pub struct ContainerView {
     pub eta_seconds: Option<f64>,
     /// How many other pulls run on the node while this one is queued.
     pub queued_behind: Option<u32>,
+}
+
+/// Returns the images of pulls, which come newest first, by name.
+pub(crate) fn images_of(pulls: &[Arc<PullView>]) -> Vec<ImageView> {
+    let mut images: BTreeMap<&str, Vec<&PullView>> = BTreeMap::new();
+    for pull in pulls {
+        images.entry(&pull.image).or_default().push(pull);
+    }
+    images.into_values().filter_map(|pulls| image_of(&pulls)).collect()
+}
+
+fn image_of(pulls: &[&PullView]) -> Option<ImageView> {
+    let first = pulls.first()?;
+    let digests: BTreeSet<&Arc<str>> =
+        pulls.iter().map(|pull| &pull.digest).filter(|digest| !digest.is_empty()).collect();
+    // The newest pull of each node; they come newest first.
+    let mut nodes: BTreeMap<(&str, &str), PullState> = BTreeMap::new();
+    for pull in pulls {
+        nodes.entry((&pull.cluster, &pull.node)).or_insert(pull.state);
+    }
+    let nodes_done = nodes.values().filter(|state| **state == PullState::Completed).count();
+    let count = |is: fn(&PullView) -> bool| {
+        u32::try_from(pulls.iter().filter(|pull| is(pull)).count()).unwrap_or(u32::MAX)
+    };
+    let completed = count(|pull| pull.state == PullState::Completed);
+    let failed = count(|pull| pull.state == PullState::Failed);
+    let running: Vec<&&PullView> = pulls.iter().filter(|pull| !pull.state.is_ended()).collect();
+    let active = u32::try_from(running.len()).unwrap_or(u32::MAX);
+    let percents =
+        running.iter().map(|pull| pull.percent).sum::<f64>() + f64::from(completed) * 100.0;
+    let counted = f64::from(active + completed);
+    Some(ImageView {
+        image: Arc::clone(&first.image),
+        digest: match digests.first() {
+            Some(digest) if digests.len() == 1 => Arc::clone(digest),
+            _ => "".into(),
+        },
+        nodes: u32::try_from(nodes.len()).unwrap_or(u32::MAX),
+        nodes_done: u32::try_from(nodes_done).unwrap_or(u32::MAX),
+        active,
+        completed,
+        failed,
+        total_bytes: running.iter().map(|pull| pull.total_bytes).sum(),
+        downloaded_bytes: running.iter().map(|pull| pull.downloaded_bytes).sum(),
+        bytes_per_second: running.iter().map(|pull| pull.bytes_per_second).sum(),
+        percent: if counted == 0.0 { 0.0 } else { percents / counted },
+    })
+}
+
+/// Returns the pods that wait, with the pulls that they wait for.
+pub(crate) fn pods_of(
+    clusters: &[(Arc<str>, Arc<ClusterPods>)],
+    running: &[Arc<Update>],
+    filter: &PodFilter,
+) -> PodsView {
+    let mut on_node: HashMap<(&str, &str), Vec<&PullView>> = HashMap::new();
+    for update in running {
+        let pull = &update.pull;
+        on_node.entry((&pull.cluster, &pull.node)).or_default().push(pull);
+    }
+    let mut view = PodsView::default();
+    for (name, pods) in clusters {
+        if filter.cluster.as_deref().is_some_and(|asked| asked != &**name) {
+            continue;
+        }
+        view.clusters
+            .push(ClusterView { cluster: Arc::clone(name), connection: pods.connection() });
+        let room = PODS_LISTED_MAX - view.pods.len();
+        for waiting in pods.waiting(filter, room) {
+            let pod = &waiting.pod;
+            let pulls = on_node.get(&(&**name, &*pod.node)).map_or(&[][..], Vec::as_slice);
+            let containers = pod.containers.iter().zip(&waiting.containers);
+            view.pods.push(PodView {
+                cluster: Arc::clone(name),
+                namespace: Arc::clone(&pod.namespace),
+                pod: Arc::clone(&pod.name),
+                node: Arc::clone(&pod.node),
+                phase: Arc::clone(&pod.phase),
+                owner: pod.owner.clone(),
+                created_at: pod.created_at,
+                containers: containers
+                    .map(|(container, waiting)| container_of(pod, container, waiting, pulls))
+                    .collect(),
+            });
+        }
+    }
+    view
+}
+
+/// Returns what a container waits for; `pulls` are those that run on its node.
+fn container_of(
+    pod: &Pod,
+    container: &Container,
+    waiting: &WaitingContainer,
+    pulls: &[&PullView],
+) -> ContainerView {
+    let is_for_it = |pull: &&&PullView| {
+        pull.pods.iter().any(|reference| {
+            reference.pod == pod.name
+                && reference.namespace == pod.namespace
+                && reference.container == container.name
+                && reference.kind == container.kind
+        })
+    };
+    let pull = pulls.iter().find(is_for_it).filter(|_| waiting.awaits_image);
+    let is_queued = waiting.awaits_image && waiting.asked_at.is_some() && pull.is_none();
+    let state = match (pull, &waiting.failure) {
+        (Some(pull), _) => Some(pull.state),
+        (None, _) if !waiting.awaits_image => Some(PullState::Completed),
+        (None, _) if is_queued => Some(PullState::Queued),
+        (None, Some(_)) => Some(PullState::Failed),
+        (None, None) => None,
+    };
+    let (mut reason, mut message): (Arc<str>, Arc<str>) = match &container.state {
+        ContainerState::Waiting { reason, message } => (Arc::clone(reason), Arc::clone(message)),
+        ContainerState::Running | ContainerState::Terminated => ("".into(), "".into()),
+    };
+    if let Some(failure) = waiting.failure.as_ref().filter(|_| message.is_empty()) {
+        (reason, message) = (Arc::clone(&failure.reason), Arc::clone(&failure.message));
+    }
+    ContainerView {
+        container: Arc::clone(&container.name),
+        kind: container.kind,
+        image: Arc::clone(&container.image),
+        reason,
+        message,
+        state,
+        pull: pull.map(|pull| Arc::clone(&pull.id)),
+        percent: pull.map(|pull| pull.percent),
+        eta_seconds: pull.and_then(|pull| pull.eta_seconds),
+        queued_behind: is_queued.then(|| u32::try_from(pulls.len()).unwrap_or(u32::MAX)),
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Most updates of a tenant that wait for slow subscribers; who is further behind is brought up to date from memory.
-pub const UPDATES_KEPT_MAX: usize = 65_536;
+pub const UPDATES_KEPT_MAX: usize = 32_768;
 /// Longest name of a node and of a cluster, in bytes.
 pub const NAME_BYTES_MAX: usize = 253;
 /// Longest identifier of a pull in a report, in bytes.

@@ -49,11 +49,11 @@ pub enum UpdateKind {
     PullCompleted,
     /// It ended, and the image is not there.
     PullFailed,
-    /// A layer is seen for the first time. Updates of layers go only to those who ask for them.
+    /// The download of a layer began. Updates of layers go only to those who ask for them.
     LayerStarted,
     /// It goes on; only the newest of a layer is delivered.
     LayerProgress,
-    /// It is there.
+    /// It is there, or was before.
     LayerCompleted,
     /// The pull has left the memory of the server; the state database still has it.
     PullRemoved,
@@ -102,9 +102,7 @@ pub struct Update {
 }
 
 impl Update {
-    /// Returns an update.
-    #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         id: UpdateId,
         kind: UpdateKind,
         at: Timestamp,

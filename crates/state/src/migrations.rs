@@ -11,13 +11,14 @@ pub(crate) struct Migration {
 }
 
 /// All steps, in order. The same text runs on both engines.
-pub(crate) const MIGRATIONS: [Migration; 2] = [
+pub(crate) const MIGRATIONS: [Migration; 3] = [
     Migration { version: 1, name: "access", sql: include_str!("../migrations/0001_access.sql") },
     Migration {
         version: 2,
         name: "event_schemas",
         sql: include_str!("../migrations/0002_event_schemas.sql"),
     },
+    Migration { version: 3, name: "pulls", sql: include_str!("../migrations/0003_pulls.sql") },
 ];
 
 /// What remembers the steps that were taken.

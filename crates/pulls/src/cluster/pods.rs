@@ -187,6 +187,12 @@ impl ClusterPods {
         self.state.read().waiting(filter, limit)
     }
 
+    /// Returns whether a pod waits on `node`: otherwise there is nothing to ask about it.
+    #[must_use]
+    pub fn has_waiting(&self, node: &str) -> bool {
+        self.state.read().has_waiting(node)
+    }
+
     /// Returns the nodes with pods that wait, in order.
     #[must_use]
     pub fn nodes(&self) -> Vec<Arc<str>> {

@@ -165,6 +165,10 @@ impl State {
             .collect()
     }
 
+    pub(in crate::cluster) fn has_waiting(&self, node: &str) -> bool {
+        self.nodes.contains_key(node)
+    }
+
     pub(in crate::cluster) fn nodes(&self) -> Vec<Arc<str>> {
         let mut nodes: Vec<Arc<str>> = self.nodes.keys().cloned().collect();
         nodes.sort_unstable();

@@ -1,0 +1,5 @@
+//! What pulls do, as scripts: what agents, kubelets and time do, and what readers see then.
+
+mod script;
+
+mod agents;
