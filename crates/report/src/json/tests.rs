@@ -298,6 +298,53 @@ fn an_idle_agent_writes_what_pulltrace_expects_and_its_version() {
     assert_eq!(String::from_utf8(report.to_json()).expect("text"), expected);
 }
 
+thread_local! {
+    static SCHEMA: jsonschema::Validator = {
+        let schema = include_str!("../../../../docs/formats/pull-report.schema.json");
+        let schema = serde_json::from_str(schema).expect("JSON");
+        jsonschema::draft202012::options().offline().build(&schema).expect("a schema")
+    };
+}
+
+fn assert_fits_the_schema(report: &Report) {
+    let json = serde_json::from_slice(&report.to_json()).expect("JSON");
+    SCHEMA.with(|schema| {
+        let errors: Vec<String> =
+            schema.iter_errors(&json).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?}");
+    });
+}
+
+#[test]
+fn what_is_written_fits_the_published_schema() {
+    assert_fits_the_schema(&full());
+    assert_fits_the_schema(&Report::default());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn whatever_is_written_fits_the_published_schema(report in reports()) {
+        assert_fits_the_schema(&report);
+    }
+}
+
+#[test]
+fn the_committed_corpus_is_read_without_a_panic() {
+    let corpus: [(&str, &[u8]); 6] = [
+        ("idle", include_bytes!("../../../../fuzz/corpus/pull_report/idle")),
+        ("busy", include_bytes!("../../../../fuzz/corpus/pull_report/busy")),
+        ("full", include_bytes!("../../../../fuzz/corpus/pull_report/full")),
+        ("halves", include_bytes!("../../../../fuzz/corpus/pull_report/halves-of-characters")),
+        ("not UTF-8", include_bytes!("../../../../fuzz/corpus/pull_report/not-utf-8")),
+        ("cut off", include_bytes!("../../../../fuzz/corpus/pull_report/cut-off")),
+    ];
+    for (name, bytes) in corpus {
+        assert_eq!(Report::from_json(bytes).is_ok(), name != "cut off", "{name}");
+    }
+}
+
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![Just(String::new()), "[a-z/:.@-]{1,40}", "\\PC{0,20}", any::<String>()]
 }

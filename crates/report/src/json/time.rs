@@ -1,14 +1,19 @@
 //! Times as RFC 3339, read as strictly as Go's `time.Time` reads them from JSON.
 
+use std::ops::RangeInclusive;
+
 use platform::Timestamp;
 
 /// What Go writes for a time that was never set.
 const UNSET: &str = "0001-01-01T00:00:00Z";
 
+/// The times that are neither unset nor beyond the years that RFC 3339 can write: those of the years 2 to 9999.
+const SET: RangeInclusive<i64> = -62_104_060_800_000..=253_402_300_799_999;
+
 const MILLIS_PER_DAY: i64 = 86_400_000;
 
 /// Reads a time. `Some(None)` is one that was never set: in Go, the first moment of year 1, and here anything up to the
-/// end of that year. `None` is not a time. Fractions below a millisecond are cut off.
+/// end of that year in UTC. `None` is not a time. Fractions below a millisecond are cut off.
 pub(super) fn read(text: &str) -> Option<Option<Timestamp>> {
     let bytes = text.as_bytes();
     let (date, rest) = bytes.split_at_checked(19)?;
@@ -29,22 +34,17 @@ pub(super) fn read(text: &str) -> Option<Option<Timestamp>> {
     if !valid {
         return None;
     }
-    if year <= 1 {
-        return Some(None);
-    }
     let seconds = hour * 3_600 + (minute - offset_minutes) * 60 + second;
     let time = days_since_epoch(year, month, day) * MILLIS_PER_DAY + seconds * 1_000 + millis;
-    Some(Some(Timestamp::from_millis(time)))
+    Some(SET.contains(&time).then_some(Timestamp::from_millis(time)))
 }
 
 /// Writes a time in UTC, without trailing zeros of the fraction. What RFC 3339 has no year for counts as never set.
 pub(super) fn write(time: Option<Timestamp>) -> String {
-    let Some(time) = time else { return UNSET.to_owned() };
-    let millis = time.as_millis();
-    let (year, month, day) = civil(millis.div_euclid(MILLIS_PER_DAY));
-    if !(2..=9_999).contains(&year) {
+    let Some(millis) = time.map(Timestamp::as_millis).filter(|millis| SET.contains(millis)) else {
         return UNSET.to_owned();
-    }
+    };
+    let (year, month, day) = civil(millis.div_euclid(MILLIS_PER_DAY));
     let of_day = millis.rem_euclid(MILLIS_PER_DAY);
     let (seconds, fraction) = (of_day / 1_000, of_day % 1_000);
     let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
@@ -141,6 +141,11 @@ mod tests {
         check("2024-02-29T00:00:00Z", Some(Some(1_709_164_800_000)));
         check("0001-01-01T00:00:00Z", Some(None));
         check("0000-12-31T23:00:00-01:00", Some(None));
+        check("0001-12-31T23:59:59.999Z", Some(None));
+        check("0002-01-01T00:00:00Z", Some(Some(-62_104_060_800_000)));
+        check("0002-01-01T00:00:00+00:01", Some(None));
+        check("9999-12-31T23:59:59.999Z", Some(Some(253_402_300_799_999)));
+        check("9999-12-31T23:59:59.999-00:01", Some(None));
         for wrong in [
             "",
             "2026-02-23",
@@ -166,7 +171,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_again(millis in -62_104_060_800_000_i64..=253_402_300_799_999) {
+        fn what_is_written_is_read_again(millis in SET) {
             let time = Some(Timestamp::from_millis(millis));
             prop_assert_eq!(read(&write(time)), Some(time));
         }
