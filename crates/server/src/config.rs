@@ -26,7 +26,7 @@ mod units;
 
 pub(crate) use events::{EngineKind, EventsConfig, NatsConfig};
 pub(crate) use layers::{Environment, InForce, Layers, Setting};
-pub(crate) use pulls::PullsConfig;
+pub(crate) use pulls::{ClusterConfig, KubernetesConfig, PullsConfig};
 
 use layers::Reader;
 

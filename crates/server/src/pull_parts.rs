@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use platform::Clock;
+use kubernetes::{Access, WatchParts, WatchSettings};
+use platform::{Clock, Rng};
 use pulls::{NoSink, PullSink, Pulls, PullsParts, PullsSettings};
 use state::Database;
 use tokio::sync::watch;
 
 use crate::Failure;
-use crate::config::PullsConfig;
+use crate::config::{ClusterConfig, KubernetesConfig, PullsConfig};
 use crate::event_log::EventParts;
 use crate::pull_events::PullEvents;
 
@@ -55,6 +56,33 @@ pub(crate) async fn keep_time(
             () = clock.sleep_until(next) => {}
         }
     }
+}
+
+/// Watches a cluster until the program stops, or waits for that where there is none.
+pub(crate) async fn watch_cluster(
+    cluster: ClusterConfig,
+    pulls: Arc<Pulls>,
+    (clock, rng): (Arc<dyn Clock>, Arc<dyn Rng>),
+    mut stopped: watch::Receiver<bool>,
+) {
+    let pods = pulls.cluster(&cluster.tenant, &cluster.name);
+    let access = if cluster.kubeconfig.as_os_str().is_empty() {
+        Access::Automatic
+    } else {
+        Access::Kubeconfig { path: cluster.kubeconfig, context: cluster.context }
+    };
+    let settings = WatchSettings { cluster: cluster.name, access, namespaces: cluster.namespaces };
+    let parts = WatchParts { clock, rng, pods };
+    kubernetes::watch(settings, parts, stopped.clone()).await;
+    // A sender that is gone ends the program as well.
+    drop(stopped.wait_for(|stopped| *stopped).await);
+}
+
+/// Returns the clusters that are watched.
+pub(crate) fn clusters(config: &PullsConfig) -> Vec<ClusterConfig> {
+    let KubernetesConfig { own, own_cluster, clusters } = &config.kubernetes;
+    let own = own.then(|| own_cluster.clone());
+    own.into_iter().chain(clusters.iter().cloned()).collect()
 }
 
 fn settings(config: &PullsConfig) -> PullsSettings {

@@ -215,6 +215,12 @@ async fn serve(
     tasks.spawn("schemas", Arc::clone(&parts.events.events.schemas).run(stopped.clone()));
     let (pulls, clock) = (Arc::clone(&parts.pulls), Arc::clone(&parts.clock));
     tasks.spawn("pulls", pull_parts::keep_time(pulls, clock, stopped.clone()));
+    for cluster in pull_parts::clusters(&config.pulls) {
+        let doors = (Arc::clone(&parts.clock), Arc::clone(&parts.rng));
+        let pulls = Arc::clone(&parts.pulls);
+        let watching = pull_parts::watch_cluster(cluster, pulls, doors, stopped.clone());
+        tasks.spawn("kubernetes", watching);
+    }
     let (disk, clock) = (Arc::clone(&parts.disk), Arc::clone(&parts.clock));
     tasks.spawn("disk", disk::watch(disk, clock, stopped.clone()));
     if let Some(scraper) = scraper(config, &parts, is_tracing)? {

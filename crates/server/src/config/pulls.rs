@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kubernetes::NAMESPACES_MAX;
 use model::TenantId;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -68,6 +69,8 @@ pub(crate) struct ClusterConfig {
     pub(crate) tenant: TenantId,
     /// How it is reached; empty for the cluster that the program runs in.
     pub(crate) kubeconfig: PathBuf,
+    /// A context of that file; `None` for its current one.
+    pub(crate) context: Option<String>,
     /// Empty for all.
     pub(crate) namespaces: Vec<String>,
 }
@@ -77,6 +80,8 @@ pub(crate) struct ClusterConfig {
 struct RawCluster {
     name: String,
     kubeconfig: PathBuf,
+    #[serde(default)]
+    context: Option<String>,
     #[serde(default)]
     tenant: Option<String>,
     #[serde(default)]
@@ -95,6 +100,7 @@ impl TryFrom<RawCluster> for ClusterConfig {
             name: cluster_name(raw.name)?,
             tenant: TenantId::new(tenant).map_err(|error| format!("tenant: {error}"))?,
             kubeconfig: raw.kubeconfig,
+            context: raw.context,
             namespaces: trimmed(raw.namespaces),
         })
     }
@@ -167,6 +173,11 @@ impl PullsConfig {
             let message = format!("must have at most {CLUSTERS_MAX} entries");
             reader.mistake("pulls.kubernetes.clusters", &message);
         }
+        let watched = clusters.iter().chain([own_cluster]);
+        if watched.into_iter().any(|cluster| cluster.namespaces.len() > NAMESPACES_MAX) {
+            let message = format!("watches at most {NAMESPACES_MAX} namespaces of a cluster");
+            reader.mistake("pulls.kubernetes", &message);
+        }
         for (index, cluster) in clusters.iter().enumerate() {
             let earlier = clusters.iter().take(index).chain([own_cluster]);
             let is_same = |other: &ClusterConfig| {
@@ -204,6 +215,7 @@ fn read_kubernetes(reader: &mut Reader<'_>) -> KubernetesConfig {
             name,
             tenant,
             kubeconfig: PathBuf::new(),
+            context: None,
             namespaces: trimmed(reader.list("pulls.kubernetes.namespaces")),
         },
         clusters: reader.list("pulls.kubernetes.clusters"),
