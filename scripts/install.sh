@@ -28,6 +28,7 @@ case "${1:-build}" in
   build) ;;
   test) need chromium chromium; need prometheus prometheus; need prometheus-node-exporter prometheus-node-exporter
     need nats-server nats-server
+    need containerd containerd; need runc runc; need docker-registry docker-registry
     # Its programs are not on the path.
     [ -d /usr/lib/postgresql ] || missing_packages+=(postgresql)
     install_python ;;

@@ -2,13 +2,17 @@
 //!
 //! A [`Watcher`] looks, the reporter sends the newest [`Snapshot`], and [`run_with`] joins both and answers about them.
 
+mod containerd;
 mod health;
 mod reporter;
 mod run;
 mod settings;
 mod socket;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod watch;
 
+pub use containerd::ContainerdSettings;
 pub use reporter::CredentialsError;
 pub use run::{AgentError, run_with};
 pub use settings::{
@@ -16,6 +20,6 @@ pub use settings::{
     TokenError,
 };
 pub use socket::{KNOWN_FOLDERS, KNOWN_SOCKETS, SocketError, SocketRules};
-pub use watch::{Look, Snapshot, Watcher};
+pub use watch::{ContainerdWatcher, Look, Pace, Snapshot, Watcher};
 #[cfg(any(test, feature = "testing"))]
 pub use watch::{Script, ScriptedWatcher};

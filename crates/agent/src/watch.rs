@@ -6,9 +6,16 @@ use std::pin::Pin;
 
 use report::{PullReport, Source};
 
+mod containerd;
+mod document;
+mod look;
+mod observation;
+mod reference;
 #[cfg(any(test, feature = "testing"))]
 mod scripted;
+mod tracker;
 
+pub use containerd::{ContainerdWatcher, Pace};
 #[cfg(any(test, feature = "testing"))]
 pub use scripted::{Script, ScriptedWatcher};
 

@@ -1,0 +1,1 @@
+//! Pulls as containerd shows them, step by step.
