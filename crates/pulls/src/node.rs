@@ -241,15 +241,23 @@ impl Node {
     ///
     /// What ended only because nobody saw it any more begins anew when it is seen again.
     fn key_of(&self, key: Key, is_final: bool) -> Option<Key> {
-        let Key::Identified(id) = &key else { return Some(key) };
-        let Some(end) = self.ended.get(id) else { return Some(key) };
-        if end.told || is_final {
-            return None;
+        let Key::Identified(first) = &key else { return Some(key) };
+        let mut id = Arc::clone(first);
+        for again in 1..=AGAIN_MAX {
+            let key = Key::Identified(Arc::clone(&id));
+            if self.pulls.contains_key(&key) {
+                return Some(key);
+            }
+            let Some(end) = self.ended.get(&id) else {
+                // What began anew has to be seen before its end counts.
+                return (again == 1 || !is_final).then_some(key);
+            };
+            if end.told {
+                return None;
+            }
+            id = self.place.pull_id(&[b"again", first.as_bytes(), &[again]]);
         }
-        (1..=AGAIN_MAX).find_map(|again| {
-            let id = self.place.pull_id(&[b"again", id.as_bytes(), &[again]]);
-            (!self.ended.contains_key(&id)).then_some(Key::Identified(id))
-        })
+        None
     }
 
     /// Begins to follow a pull, if there is room.
@@ -263,6 +271,8 @@ impl Node {
         happened: &mut Vec<(usize, UpdateKind)>,
     ) {
         let now = shared.now;
+        // What ended makes room.
+        shared.hub.publish(now.wall, &mut self.changes);
         let site = site(shared, &self.place, self.agent.skew, &self.attempts, waits);
         let started_at = site.skew.to_server(now, report.started_at).unwrap_or(now.wall);
         let original = !matches!(key, Key::Identified(_));

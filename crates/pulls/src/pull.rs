@@ -297,7 +297,9 @@ impl Pull {
         // An original agent says that a layer is there also when its download was given up.
         let waits_for_kubelet = !is_complete || (self.original && !self.pods.is_empty());
         let completed = self.layers.iter().filter_map(|layer| layer.view.completed_at).max();
-        let at = completed.filter(|_| is_complete).unwrap_or(site.now.wall);
+        // An original agent tells layers for a while after they are there.
+        let is_late = is_complete && self.original;
+        let at = completed.filter(|_| is_late).unwrap_or(site.now.wall);
         Ending { failure, at, due: self.due(site, waits_for_kubelet), told: false }
     }
 

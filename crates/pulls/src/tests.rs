@@ -3,3 +3,9 @@
 mod script;
 
 mod agents;
+mod failures;
+mod history;
+mod limits;
+mod names;
+mod originals;
+mod restarts;

@@ -129,7 +129,7 @@ impl World {
             "nodes" => self.pulls.nodes(&tenant()).iter().map(node_line).collect(),
             "images" => {
                 let images = self.pulls.images(&tenant(), &PullFilter::default());
-                images.iter().map(|image| format!("{image:?}")).collect()
+                images.iter().map(image_line).collect()
             }
             "pods" => self.pods(),
             "updates" => self.updates(),
@@ -222,6 +222,7 @@ impl World {
                     Some(layer) => &update.pull.layers[layer].digest,
                     None => &update.pull.image,
                 };
+                let what = if what.is_empty() { "?" } else { what };
                 lines.push(format!("{:?} {what}", update.kind));
             }
         }
@@ -514,6 +515,22 @@ fn layer_line(layer: &LayerView) -> String {
         }
     }
     line
+}
+
+fn image_line(image: &ImageView) -> String {
+    format!(
+        "{} nodes={}/{} active={} completed={} failed={} {:.1}% {}/{} rate={:.0}",
+        image.image,
+        image.nodes_done,
+        image.nodes,
+        image.active,
+        image.completed,
+        image.failed,
+        image.percent,
+        image.downloaded_bytes,
+        image.total_bytes,
+        image.bytes_per_second,
+    )
 }
 
 fn node_line(node: &NodeView) -> String {
