@@ -16,5 +16,5 @@ LABEL org.opencontainers.image.title="TinyObs agent" org.opencontainers.image.li
 COPY --from=build /src/target/release/tinyobs-agent /usr/local/bin/tinyobs-agent
 # The chart runs it as root, without capabilities: containerd's folder and socket are root's.
 USER 65532:65532
-EXPOSE 9090
+EXPOSE 9810
 ENTRYPOINT ["/usr/local/bin/tinyobs-agent"]

@@ -18,6 +18,12 @@ pub(crate) fn write() -> anyhow::Result<()> {
     std::fs::write(PAGE, page(&read()?)?).context(PAGE)
 }
 
+/// Returns the paths of all keys.
+#[cfg(test)]
+pub(crate) fn paths() -> anyhow::Result<Vec<String>> {
+    Ok(keys(&read()?)?.into_iter().map(|key| key.path).collect())
+}
+
 fn read() -> anyhow::Result<String> {
     std::fs::read_to_string(SOURCE).context(SOURCE)
 }

@@ -141,3 +141,51 @@ fn the_schema_takes_every_case_and_refuses_what_it_does_not_know() {
         assert!(!validator.is_valid(&merged(&chart.values, &parsed(values))), "{values}");
     }
 }
+
+/// What the chart sets in the environment are keys of the configuration.
+#[test]
+fn the_server_knows_what_it_is_told() {
+    let keys: BTreeSet<String> =
+        crate::configuration::paths().expect("the configuration").into_iter().collect();
+    let mut told = 0;
+    for (case, values) in CASES {
+        for object in objects(&rendered(&parsed(values)).files) {
+            if object["kind"] != "StatefulSet" {
+                continue;
+            }
+            let container = &object["spec"]["template"]["spec"]["containers"][0];
+            for variable in container["env"].as_array().expect("a list") {
+                let name = variable["name"].as_str().expect("a name");
+                let Some(path) = name.strip_prefix("TINYOBS_") else { continue };
+                let path = path.to_lowercase().replace("__", ".");
+                assert!(keys.contains(&path), "{case}: {path}");
+                told += 1;
+            }
+        }
+    }
+    assert!(told > 30, "{told}");
+}
+
+/// What the chart sets in the environment of agents are variables that they know.
+#[test]
+fn agents_know_what_they_are_told() {
+    chart();
+    let settings = read(Path::new("crates/agent/src/settings.rs")).expect("the agent's settings");
+    let mut told = BTreeSet::new();
+    for (_, values) in CASES {
+        for object in objects(&rendered(&parsed(values)).files) {
+            if object["kind"] == "DaemonSet" {
+                let container = &object["spec"]["template"]["spec"]["containers"][0];
+                let names = container["env"].as_array().expect("a list").iter();
+                told.extend(
+                    names.filter_map(|variable| variable["name"].as_str().map(str::to_owned)),
+                );
+            }
+        }
+    }
+    let told: Vec<_> = told.iter().filter(|name| name.starts_with("TINYOBS_")).collect();
+    assert!(told.len() > 8, "{told:?}");
+    for name in told {
+        assert!(settings.contains(&format!("\"{name}\"")), "{name}");
+    }
+}
