@@ -15,6 +15,7 @@ use parking_lot::RwLock;
 use platform::Timestamp;
 use tokio::sync::Notify;
 
+use crate::settings::PullsSettings;
 use crate::update::{Update, UpdateKind};
 use crate::view::PullView;
 
@@ -45,9 +46,9 @@ pub(crate) struct Hub {
 
 impl Hub {
     /// Returns a hub without pulls. `run` tells this run of the server from others.
-    pub(crate) fn new(run: u64, running_max: usize, ended_max: usize) -> Self {
+    pub(crate) fn new(run: u64, settings: &PullsSettings) -> Self {
         Self {
-            board: RwLock::new(Board::new(run, running_max, ended_max)),
+            board: RwLock::new(Board::new(run, settings)),
             news: Arc::default(),
             layer_followers: AtomicUsize::new(0),
             resyncs: AtomicU64::new(0),

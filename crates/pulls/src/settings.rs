@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-/// Most updates of a tenant that wait for slow subscribers; who is further behind is brought up to date from memory.
-pub const UPDATES_KEPT_MAX: usize = 32_768;
 /// Longest name of a node and of a cluster, in bytes.
 pub const NAME_BYTES_MAX: usize = 253;
 /// Longest identifier of a pull in a report, in bytes.
@@ -44,6 +42,9 @@ pub struct PullsSettings {
     pub nodes_max: usize,
     /// Most layers of a pull; more are not followed one by one.
     pub layers_max: usize,
+    /// Most updates of a tenant that are kept for subscribers who read slowly. Who is further behind is brought up to date
+    /// from memory.
+    pub updates_kept_max: usize,
     /// Most subscribers of all tenants together.
     pub subscribers_max: usize,
     /// The shortest time between two batches to a subscriber.
@@ -70,6 +71,7 @@ impl Default for PullsSettings {
             recent_age: Duration::from_secs(1_800),
             nodes_max: 16_384,
             layers_max: 1_024,
+            updates_kept_max: 32_768,
             subscribers_max: 4_096,
             batch_interval: Duration::from_millis(100),
             history_age: Duration::from_secs(30 * 86_400),

@@ -51,10 +51,9 @@ pub(crate) struct Common<'a> {
 
 impl Tenant {
     pub(crate) fn new(name: TenantId, run: u64, settings: &PullsSettings) -> Self {
-        let hub = Hub::new(run, settings.active_pulls_max, settings.recent_pulls_max);
         Self {
             name,
-            hub: Arc::new(hub),
+            hub: Arc::new(Hub::new(run, settings)),
             counters: Counters::default(),
             clusters: RwLock::default(),
             node_count: AtomicUsize::new(0),

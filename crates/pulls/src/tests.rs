@@ -4,7 +4,9 @@ mod script;
 
 mod agents;
 mod failures;
+mod followers;
 mod history;
+mod interleavings;
 mod limits;
 mod names;
 mod originals;

@@ -12,7 +12,7 @@ use crate::cluster::PodReference;
 /// How far a pull is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PullState {
-    /// Asked for by a kubelet, not begun by the runtime.
+    /// Asked for by a kubelet, not begun by the runtime: of containers that wait, never of a pull.
     Queued,
     /// Begun; its layers are not known yet.
     Resolving,
@@ -181,7 +181,7 @@ pub struct PullView {
     pub started_at: Timestamp,
     /// When it ended, by this server's clock.
     pub ended_at: Option<Timestamp>,
-    /// When something was last heard of it.
+    /// When anything about it last changed, by this server's clock.
     pub updated_at: Timestamp,
     /// Whether bytes are unknown because a snapshotter fetches the layers itself.
     pub indirect: bool,

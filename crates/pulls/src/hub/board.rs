@@ -7,7 +7,7 @@ use platform::Timestamp;
 use tokio::sync::Notify;
 
 use super::Change;
-use crate::settings::UPDATES_KEPT_MAX;
+use crate::settings::PullsSettings;
 use crate::update::{Update, UpdateId, UpdateKind};
 use crate::view::PullView;
 
@@ -24,6 +24,7 @@ pub(super) struct Board {
     run: u64,
     running_max: usize,
     ended_max: usize,
+    kept_max: usize,
     /// The number of the newest update.
     newest: u64,
     /// The last updates, without those that newer ones replaced.
@@ -64,11 +65,12 @@ pub(super) enum News {
 }
 
 impl Board {
-    pub(super) fn new(run: u64, running_max: usize, ended_max: usize) -> Self {
+    pub(super) fn new(run: u64, settings: &PullsSettings) -> Self {
         Self {
             run,
-            running_max,
-            ended_max,
+            running_max: settings.active_pulls_max,
+            ended_max: settings.recent_pulls_max,
+            kept_max: settings.updates_kept_max.max(1),
             newest: 0,
             ring: VecDeque::new(),
             running: Vec::new(),
@@ -227,7 +229,7 @@ impl Board {
     ) -> Arc<Update> {
         self.newest += 1;
         let update = Update::new(self.position(), kind, at, view, layer);
-        if self.ring.len() == UPDATES_KEPT_MAX {
+        if self.ring.len() == self.kept_max {
             self.ring.pop_front();
         }
         self.ring.push_back(Some(Arc::clone(&update)));
