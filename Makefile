@@ -23,6 +23,11 @@ build: web/dist/index.html ## Build the optimised program with its page: target/
 	@scripts/say.sh "building the server: about 6 minutes the first time, seconds when little changed"
 	@cargo build --release --locked -p server
 
+.PHONY: agent
+agent: ## Build the agent for nodes, without shared libraries: target/agent/tinyobs-agent
+	@scripts/say.sh "building the agent: about 5 minutes the first time"
+	@scripts/agent.sh "$(TARGET)"
+
 .PHONY: test
 test: ## Check everything: format, lints, unit, integration and browser tests
 	@scripts/test.sh

@@ -1,6 +1,6 @@
 //! The agent on a node: what containerd pulls, reported to a server.
 //!
-//! A [`Watcher`] looks, the reporter sends the newest [`Snapshot`], and [`run_with`] joins both and answers about them.
+//! A [`Watcher`] looks, the reporter sends the newest [`Snapshot`], and [`run`] joins both and answers about them.
 
 mod containerd;
 mod health;
@@ -14,7 +14,7 @@ mod watch;
 
 pub use containerd::ContainerdSettings;
 pub use reporter::CredentialsError;
-pub use run::{AgentError, run_with};
+pub use run::{AgentError, run, run_with};
 pub use settings::{
     AddressError, Flags, LogSettings, LookAt, Mistakes, ServerAddress, Settings, TlsFiles, Token,
     TokenError,

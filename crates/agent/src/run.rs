@@ -17,8 +17,9 @@ use crate::health::{Statistics, serve};
 use crate::reporter::{
     Answer, AnswerKind, Client, CredentialsError, Identity, Refreshed, Reporter, TIMEOUT,
 };
-use crate::settings::Settings;
-use crate::{Snapshot, Watcher};
+use crate::settings::{LookAt, Settings};
+use crate::socket::SocketError;
+use crate::{ContainerdWatcher, Pace, Snapshot, Watcher};
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,12 @@ pub enum AgentError {
     /// The token, the certificates or the key cannot be used.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    /// The socket of containerd is not to be trusted.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// This build cannot look at files.
+    #[error("looking at a content folder is not possible yet")]
+    ContentFolder,
     /// The address for questions about the agent is taken, or not one of this machine.
     #[error("listen on {address}: {source}")]
     Listen {
@@ -46,6 +53,35 @@ pub enum AgentError {
     /// Something in the agent is broken.
     #[error(transparent)]
     Task(#[from] TaskFailure),
+}
+
+/// Works until `shutdown` says `true` or its sender is gone, on what the settings say is to be looked at; see [`run_with`].
+///
+/// A containerd that is not there is no error: it is waited for.
+///
+/// # Errors
+///
+/// [`AgentError`]: going on makes no sense.
+pub async fn run(settings: Settings, shutdown: watch::Receiver<bool>) -> Result<(), AgentError> {
+    let watcher = watcher(&settings).await?;
+    run_with(settings, watcher, shutdown).await
+}
+
+async fn watcher(settings: &Settings) -> Result<Box<dyn Watcher>, AgentError> {
+    let (clock, rng) = (SystemClock::new(), SystemRng::new());
+    match &settings.look {
+        LookAt::Containerd(containerd) => {
+            let socket = containerd.socket.clone();
+            // One that is not there yet is waited for; one that may not be taken never will be.
+            match blocking(move || socket.find()).await {
+                Err(error) if !error.is_temporary() => return Err(error.into()),
+                Ok(_) | Err(_) => {}
+            }
+            let (containerd, pace) = (containerd.clone(), Pace::default());
+            Ok(Box::new(ContainerdWatcher::new(containerd, pace, clock, rng)))
+        }
+        LookAt::ContentFolder(_) => Err(AgentError::ContentFolder),
+    }
 }
 
 /// Works until `shutdown` says `true` or its sender is gone; then sends a last report, which takes five seconds at most.

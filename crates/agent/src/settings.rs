@@ -9,6 +9,7 @@ use http::HeaderValue;
 use report::{CLUSTER_BYTES_MAX, NODE_NAME_BYTES_MAX};
 use secrecy::SecretString;
 
+use crate::ContainerdSettings;
 use crate::socket::{FOLDERS_MAX, SocketRules, may_be_allowed};
 
 mod address;
@@ -63,12 +64,7 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 pub enum LookAt {
     /// The API of containerd.
-    Containerd {
-        /// Which sockets may be taken.
-        socket: SocketRules,
-        /// The namespace of containerd.
-        namespace: String,
-    },
+    Containerd(ContainerdSettings),
     /// The folder of containerd's content store.
     ContentFolder(PathBuf),
 }
@@ -298,7 +294,8 @@ fn look(given: &mut Given<'_>, flags: &Flags) -> LookAt {
     if !namespace.bytes().all(|byte| byte.is_ascii_graphic()) {
         given.mistake("--containerd-namespace: letters, digits and signs of ASCII only".to_owned());
     }
-    LookAt::Containerd { socket: SocketRules::new(path, allowed), namespace }
+    let socket = SocketRules::new(path, allowed);
+    LookAt::Containerd(ContainerdSettings { socket, namespace })
 }
 
 fn allowed_folders(given: &mut Given<'_>, flags: &Flags) -> Vec<PathBuf> {

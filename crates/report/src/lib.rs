@@ -21,7 +21,7 @@ pub use reference::{ImageReference, InvalidReference, REFERENCE_BYTES_MAX};
 pub struct Report {
     /// The name of the node in its cluster; 1 to 253 bytes.
     pub node_name: String,
-    /// The agent's clock when it looked; `None` where it was not said.
+    /// The agent's clock when it reported; `None` where it was not said.
     pub timestamp: Option<Timestamp>,
     /// The pulls that run, and those that ended and were not acknowledged yet.
     pub pulls: Vec<PullReport>,

@@ -26,7 +26,9 @@ fn mistakes(flags: &[&str], variables: &[(&str, &str)]) -> Vec<String> {
 
 fn socket(settings: &Settings) -> String {
     match &settings.look {
-        LookAt::Containerd { socket, namespace } => format!("{namespace} {socket:?}"),
+        LookAt::Containerd(ContainerdSettings { socket, namespace }) => {
+            format!("{namespace} {socket:?}")
+        }
         LookAt::ContentFolder(folder) => folder.display().to_string(),
     }
 }
