@@ -37,7 +37,7 @@ lint: web/node_modules/.package-lock.json ## Check format, lints, dependencies a
 	@scripts/lint.sh
 
 .PHONY: generate
-generate: web/node_modules/.package-lock.json ## Write the files that are made from the code: docs/openapi.json, docs/errors.md, docs/configuration-keys.md, web/src/api/schema.ts
+generate: web/node_modules/.package-lock.json ## Write the files that are made from the code: docs/openapi.json, docs/errors.md, docs/configuration-keys.md, deploy/kubernetes, web/src/api/schema.ts
 	@cargo run --quiet --locked -p api --example reference openapi > docs/openapi.json.new
 	@mv docs/openapi.json.new docs/openapi.json
 	@cargo run --quiet --locked -p api --example reference errors > docs/errors.md.new

@@ -62,7 +62,7 @@ pub use serve::{
 };
 pub use stats::{ApiStats, IngestCount, Protocol, QueryCount, RequestCount, RouteCount};
 pub use status::HealthCheck;
-pub use time::format_rfc3339;
+pub use time::{format_rfc3339, parse_rfc3339};
 pub use tls::{ClientAuth, Reload, Tls, TlsError, TlsSettings, TlsStatus, TlsVersion};
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ const START_OF_TIME: &str = "-292273086-05-16T16:47:06Z";
 const END_OF_TIME: &str = "292277025-08-18T07:12:54.999999999Z";
 
 /// Returns the time of an RFC 3339 text.
-pub(crate) fn parse_rfc3339(text: &str) -> Option<Timestamp> {
+#[must_use]
+pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
     let is_rfc3339 = text.as_bytes().get(10).is_some_and(|byte| byte.eq_ignore_ascii_case(&b'T'))
         && !text.contains('[');
     if !is_rfc3339 {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use access::{Permission, Role};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use model::TenantId;
 
 use crate::Failure;
@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Query(QueryArgs),
     /// Follow the events that a running server takes in, or print those that it has.
     Tail(TailArgs),
+    /// Show the image pulls that a running server knows, as they go on, and what pods wait for.
+    Pulls(PullsArgs),
     /// Look at events that a running server could not process, and decide about them.
     DeadLetters {
         #[command(subcommand)]
@@ -111,9 +113,9 @@ pub(crate) struct ConfigArgs {
 /// Which server to ask, and as whom.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServerArgs {
-    /// The server's address.
-    #[arg(long = "server", value_name = "URL", default_value = "http://127.0.0.1:8080")]
-    pub(crate) url: String,
+    /// The server's address; default: what TINYOBS_URL says, or http://127.0.0.1:8080.
+    #[arg(long = "server", value_name = "URL")]
+    pub(crate) url: Option<String>,
     /// File with the API key; the key may also be in TINYOBS_KEY.
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
@@ -187,6 +189,60 @@ pub(crate) struct TailArgs {
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub(crate) limit: Option<u64>,
     /// Print each event as the server sends it, a line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What to show of image pulls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PullsView {
+    /// The pulls.
+    #[default]
+    Pulls,
+    /// The pods that wait for images, and what for.
+    Pods,
+    /// The nodes, and how their agents are.
+    Nodes,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PullsArgs {
+    /// What to show.
+    #[arg(value_enum, default_value_t)]
+    pub(crate) view: PullsView,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Of this cluster only.
+    #[arg(long, value_name = "CLUSTER")]
+    pub(crate) cluster: Option<String>,
+    /// On this node only.
+    #[arg(long, value_name = "NODE")]
+    pub(crate) node: Option<String>,
+    /// Of images with this in their name only.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) image: Option<String>,
+    /// For pods of this namespace only.
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+    /// For this pod only.
+    #[arg(long, value_name = "POD")]
+    pub(crate) pod: Option<String>,
+    /// In this state only: queued, resolving, downloading, unpacking, completed, failed or unknown. Repeatable.
+    #[arg(long, value_name = "STATE")]
+    pub(crate) state: Vec<String>,
+    /// Print what there is and end; the default where the output is no terminal.
+    #[arg(long, conflicts_with = "watch")]
+    pub(crate) once: bool,
+    /// Go on: a table that is drawn anew, or a line for each change where the output is no terminal.
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Also pulls that ended long ago; implies --once.
+    #[arg(long, conflicts_with = "watch")]
+    pub(crate) history: bool,
+    /// Most pulls that are printed with --history, up to 1000.
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    pub(crate) limit: u64,
+    /// Print JSON as the server sends it.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -19,6 +19,14 @@ use crate::state_command::read_secret;
 /// The environment variable with the API key. It cannot be a flag: everybody on the machine sees those.
 pub(crate) const KEY_VARIABLE: &str = "TINYOBS_KEY";
 
+/// The environment variable with the server's address.
+pub(crate) const URL_VARIABLE: &str = "TINYOBS_URL";
+/// The server's address unless somebody says another.
+const URL_DEFAULT: &str = "http://127.0.0.1:8080";
+
+/// How long to wait after a broken connection, at first and at last.
+pub(crate) const BACKOFF: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
+
 /// The longest that an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(120);
 /// The largest answer that is read.
@@ -55,7 +63,7 @@ impl From<Refused> for Failure {
 }
 
 impl Client {
-    /// Returns a client with the key from its file, or else from the environment.
+    /// Returns a client with the address and the key that are given, or else from the environment.
     ///
     /// # Errors
     ///
@@ -67,7 +75,7 @@ impl Client {
             .build()
             .context("start the runtime")?;
         Ok(Self {
-            server: args.url.trim_end_matches('/').to_owned(),
+            server: url(args.url.as_deref()).trim_end_matches('/').to_owned(),
             headers: headers(key.as_ref(), args.tenant.as_ref())?,
             http: SystemHttpClient::new().context("set up the HTTP client")?,
             runtime,
@@ -186,14 +194,27 @@ fn refused(status: StatusCode, body: &[u8]) -> Refused {
     Refused { status, reason: sentence.unwrap_or("no reason given").to_owned() }
 }
 
+/// Returns whether the same request may succeed later.
+pub(crate) fn may_pass(refused: &Refused) -> bool {
+    refused.status.is_server_error() || refused.status == StatusCode::TOO_MANY_REQUESTS
+}
+
+fn url(given: Option<&str>) -> String {
+    let given = given.map(str::to_owned).or_else(|| variable(URL_VARIABLE));
+    given.unwrap_or_else(|| URL_DEFAULT.to_owned())
+}
+
 /// Returns the key from its file, or else from the environment.
 fn key(file: Option<&Path>) -> Result<Option<SecretString>, Failure> {
     if file.is_some() {
         return read_secret("key", file).map(Some);
     }
+    Ok(variable(KEY_VARIABLE).map(SecretString::from))
+}
+
+fn variable(name: &str) -> Option<String> {
     let mut variables = environment().into_iter();
-    let found = variables.find(|(name, value)| name == KEY_VARIABLE && !value.is_empty());
-    Ok(found.map(|(_, value)| value.into()))
+    variables.find(|(known, value)| known == name && !value.is_empty()).map(|(_, value)| value)
 }
 
 fn headers(key: Option<&SecretString>, tenant: Option<&TenantId>) -> Result<HeaderMap, Failure> {

@@ -11,6 +11,7 @@ mod dead_letters;
 mod disk;
 mod event_log;
 mod event_series;
+mod event_stream;
 mod identity;
 mod keys;
 mod logging;
@@ -19,6 +20,7 @@ mod profiles;
 mod pull_events;
 mod pull_parts;
 mod pull_series;
+mod pulls_command;
 mod query;
 mod reload;
 mod serve;
@@ -71,11 +73,12 @@ impl From<anyhow::Error> for Failure {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(pulls_command::as_plugin(std::env::args_os()));
     let done = match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Query(args) => query::run(args),
         Command::Tail(args) => tail::run(args),
+        Command::Pulls(args) => pulls_command::run(args),
         Command::DeadLetters { command } => dead_letters::run(command),
         Command::Keys { command } => keys::run(command),
         Command::Users { command } => users::run(command),

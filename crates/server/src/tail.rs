@@ -1,25 +1,20 @@
 //! `tinyobs tail`: follows the events of a running server.
 
-mod event_stream;
 mod printer;
 
 use std::io;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use http::StatusCode;
 use platform::{Clock as _, HttpStream, SystemClock};
 
-use self::event_stream::EventStream;
 use self::printer::Printer;
 use crate::Failure;
 use crate::cli::TailArgs;
-use crate::client::{Client, Refused};
+use crate::client::{BACKOFF, Client, Refused, may_pass};
+use crate::event_stream::EventStream;
 use crate::state_command::say;
 
 const PATH: &str = "/v1/events/tail";
-/// How long to wait after a broken connection, at first and at last.
-const BACKOFF: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
 
 /// Runs `tinyobs tail …`.
 pub(crate) fn run(args: TailArgs) -> Result<(), Failure> {
@@ -140,11 +135,6 @@ impl Tail<'_> {
             }
         }
     }
-}
-
-/// Returns whether the same request may succeed later.
-fn may_pass(refused: &Refused) -> bool {
-    refused.status.is_server_error() || refused.status == StatusCode::TOO_MANY_REQUESTS
 }
 
 /// Ends quietly when whoever reads what is printed has gone, as `head` does.

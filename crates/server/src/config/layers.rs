@@ -49,7 +49,8 @@ const ALIASES: [(&str, &str); 21] = [
 ];
 
 /// Variables with our prefix that are no settings: other programs and `tinyobs query` read them.
-const NOT_OURS: [&str; 2] = ["TINYOBS_ENDPOINT", crate::client::KEY_VARIABLE];
+const NOT_OURS: [&str; 3] =
+    ["TINYOBS_ENDPOINT", crate::client::KEY_VARIABLE, crate::client::URL_VARIABLE];
 
 /// The process's environment, as far as it is passed in.
 pub(crate) type Environment = Vec<(String, String)>;

@@ -61,6 +61,7 @@ fn the_variables_of_the_originals_are_understood() {
         ("TINYOBS_MAX_STORAGE_GB", "2"),
         ("TINYOBS_ENDPOINT", "http://elsewhere"),
         ("TINYOBS_KEY", "of a client"),
+        ("TINYOBS_URL", "of a client"),
         ("HOME", "/root"),
     ];
     let config = load(layers("", &environment, &[])).expect("valid");

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,13 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn start(command: &mut Command) -> Self {
         Self { child: command.spawn().expect("start a process") }
+    }
+
+    /// Starts it and returns also what it writes, where the command says that it is piped.
+    pub(crate) fn start_with_output(command: &mut Command) -> (Self, ChildStdout) {
+        let mut process = Self::start(command);
+        let output = process.child.stdout.take().expect("standard output");
+        (process, output)
     }
 
     /// Ends it as `kill -9` does.
@@ -68,8 +75,7 @@ impl TinyObs {
             .arg(data)
             .args(arguments)
             .stdout(Stdio::piped());
-        let mut process = Process::start(&mut command);
-        let output = process.child.stdout.take().expect("standard output");
+        let (process, output) = Process::start_with_output(&mut command);
         let mut lines = BufReader::new(output).lines();
         let mut said = Vec::new();
         let url = loop {

@@ -8,7 +8,7 @@ const LINE_BYTES_MAX: usize = 16 << 20;
 /// What arrived so far of a `text/event-stream`, as the HTML standard has it, for what our own server sends: lines end
 /// with a line feed, and each event has its data on one line.
 #[derive(Debug, Default)]
-pub(super) struct EventStream {
+pub(crate) struct EventStream {
     /// The beginning of a line.
     line: Vec<u8>,
     next: StreamEvent,
@@ -16,11 +16,13 @@ pub(super) struct EventStream {
 
 /// An event, or only a place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct StreamEvent {
+pub(crate) struct StreamEvent {
     /// Where to go on, if it says so.
-    pub(super) id: Option<String>,
+    pub(crate) id: Option<String>,
+    /// What kind of event it is, where it is not the usual one.
+    pub(crate) name: Option<String>,
     /// What happened; `None` when it only says where.
-    pub(super) data: Option<String>,
+    pub(crate) data: Option<String>,
 }
 
 impl EventStream {
@@ -29,7 +31,7 @@ impl EventStream {
     /// # Errors
     ///
     /// A line is longer than any of our server's.
-    pub(super) fn take(&mut self, mut piece: &[u8]) -> anyhow::Result<Vec<StreamEvent>> {
+    pub(crate) fn take(&mut self, mut piece: &[u8]) -> anyhow::Result<Vec<StreamEvent>> {
         let mut events = Vec::new();
         while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
             self.line.extend_from_slice(&piece[..end]);
@@ -54,6 +56,7 @@ impl EventStream {
         let value = value.strip_prefix(' ').unwrap_or(value);
         match name {
             "id" => self.next.id = Some(value.to_owned()),
+            "event" => self.next.name = Some(value.to_owned()),
             "data" => self.next.data = Some(value.to_owned()),
             _ => {}
         }
@@ -67,16 +70,17 @@ mod tests {
 
     #[test]
     fn events_end_with_an_empty_line_wherever_the_pieces_end() {
-        let text = "retry: 2000\nid: 6\n\n:\nid: 7\n\nid: 8\ndata: {\"a\":\"ä: b\"}\n\ndata: x\n\n\ndata: y";
-        let of = |id: Option<&str>, data: Option<&str>| StreamEvent {
+        let text = "retry: 2000\nid: 6\n\n:\nid: 7\n\nid: 8\ndata: {\"a\":\"ä: b\"}\n\nevent: gone\ndata: x\n\n\ndata: y";
+        let of = |id: Option<&str>, name: Option<&str>, data: Option<&str>| StreamEvent {
             id: id.map(str::to_owned),
+            name: name.map(str::to_owned),
             data: data.map(str::to_owned),
         };
         let expected = [
-            of(Some("6"), None),
-            of(Some("7"), None),
-            of(Some("8"), Some("{\"a\":\"ä: b\"}")),
-            of(None, Some("x")),
+            of(Some("6"), None, None),
+            of(Some("7"), None, None),
+            of(Some("8"), None, Some("{\"a\":\"ä: b\"}")),
+            of(None, Some("gone"), Some("x")),
         ];
         for length in [1, 2, 3, 7, text.len()] {
             let mut stream = EventStream::default();
