@@ -29,7 +29,7 @@ const ENDED_MAX: usize = 1_000;
 /// How long they are kept, in milliseconds.
 const ENDED_MS: i64 = 600_000;
 /// How long after its end a name belongs to a pull, in milliseconds: a runtime gives several names, one after the other.
-const NAMES_LATE_MS: i64 = 10_000;
+const NAMES_LATE_MS: i64 = 2_000;
 /// How long a lease that holds nothing may be about to become a pull, in milliseconds.
 const BARE_MS: i64 = 60_000;
 /// How many names that were given to pulls are remembered.
@@ -97,13 +97,13 @@ impl Tracker {
                 None => {
                     reader.questions.insert(Question::Name(change.name.clone()));
                 }
-                Some(Some(record)) if !self.is_of_known_pull(record) => {
+                Some(Some(record)) => {
                     let image = reader.image_of_digest(&record.digest);
                     for layer in image.layers.iter().flatten() {
                         reader.blob(&layer.descriptor.digest);
                     }
                 }
-                Some(_) => {}
+                Some(None) => {}
             }
         }
         reader.questions.into_iter().collect()
@@ -175,7 +175,7 @@ impl Tracker {
             let layer = pull.and_then(|pull| pull.layers.iter().find(|l| l.digest == *digest));
             let is_written = ingests.contains_key(digest.as_str());
             let may_be_there = lease.contents.contains(digest)
-                || layer.is_none_or(|layer| layer.was_written && !is_written);
+                || layer.is_none_or(|layer| layer.ever_written && !is_written);
             if may_be_there && layer.is_none_or(|layer| layer.blob.is_none()) {
                 reader.blob(digest);
             }
@@ -313,7 +313,7 @@ impl Tracker {
             let sight = LayerSight {
                 blob: blob.map(|blob| blob.created_at),
                 snapshot,
-                ..self.sight_of(layer, started_at, ingest, Some(lease))
+                ..self.sight_of(layer, started_at, ingest, Some((lease, &pull.sight)))
             };
             layer.see(sight);
         }
@@ -348,12 +348,11 @@ impl Tracker {
         layer: &Layer,
         pull_started: Timestamp,
         ingest: Option<&'a Ingest>,
-        lease: Option<&Lease>,
+        lease: Option<(&Lease, &Sight)>,
     ) -> LayerSight<'a> {
         let reference = ingest.map(|ingest| ingest.reference.as_str()).unwrap_or_default();
         let writes = |ingests: &[String]| ingests.iter().any(|written| written == reference);
-        let others = self.running.values().filter(|pull| lease.is_none_or(|l| l.id != pull.id));
-        let snapshots = lease.map(|lease| lease.snapshots.as_slice()).unwrap_or_default();
+        let snapshots = lease.map(|(lease, _)| lease.snapshots.as_slice()).unwrap_or_default();
         let chain = layer.chain.as_deref();
         let is_key_of = |key: &str| {
             // `extract-<time>-<random> <chain id>`
@@ -362,8 +361,8 @@ impl Tracker {
         LayerSight {
             pull_started,
             ingest,
-            is_own: lease.is_some_and(|lease| writes(&lease.ingests)),
-            is_shared: others.into_iter().any(|pull| writes(&pull.sight.ingests)),
+            is_own: lease.is_some_and(|(lease, _)| writes(&lease.ingests)),
+            was_own: lease.is_some_and(|(_, before)| writes(&before.ingests)),
             offset_before: self.offsets.get(reference).copied(),
             blob: None,
             snapshot: None,
@@ -415,9 +414,6 @@ impl Tracker {
         }
         changes.sort_by_key(|(record, _change)| record.updated_at);
         for (record, change) in changes {
-            if self.is_of_known_pull(record) {
-                continue;
-            }
             let vanished = self.bare.iter().filter(|(id, made)| {
                 !bare.contains_key(*id)
                     && !self.running.contains_key(*id)
@@ -425,12 +421,16 @@ impl Tracker {
             });
             let lease = vanished.max_by_key(|(_id, made)| **made);
             let lease = lease.map(|(id, made)| (id.clone(), *made));
+            let since = lease.as_ref().map(|(_id, made)| *made);
+            if self.is_of_known_pull(record, since) {
+                continue;
+            }
             let mut reader = Reader::new(&self.documents, &seen.answers);
             let image = reader.image_of_digest(&record.digest);
             if image.layers.is_none() {
                 continue;
             }
-            let began = lease.as_ref().map_or(looked_at, |(_id, made)| *made);
+            let began = since.unwrap_or(looked_at);
             let made: Vec<Timestamp> = image
                 .layers
                 .iter()
@@ -443,7 +443,7 @@ impl Tracker {
                 // An image that was there got one more name.
                 continue;
             }
-            let started_at = lease.as_ref().map(|(_id, made)| *made).or(first_made);
+            let started_at = since.or(first_made);
             let started_at = started_at.unwrap_or(record.updated_at).min(record.updated_at);
             if let Some((id, _made)) = &lease {
                 self.bare.remove(id);
@@ -472,11 +472,17 @@ impl Tracker {
         }
     }
 
-    /// Returns whether a name was made by a pull that runs or that ended.
-    fn is_of_known_pull(&self, record: &ImageRecord) -> bool {
-        self.running.values().chain(&self.ended).any(|pull| {
-            let until = pull.ended.as_ref().map_or(Timestamp::MAX, |ended| ended.at);
-            let until = until.saturating_add_millis(NAMES_LATE_MS);
+    /// Returns whether a name was made by a pull that runs or that ended, but not before `since`.
+    fn is_of_known_pull(&self, record: &ImageRecord, since: Option<Timestamp>) -> bool {
+        let ended = self.ended.iter().filter(|pull| pull.is_completed());
+        self.running.values().chain(ended).any(|pull| {
+            let until = pull.ended.as_ref().map_or(Timestamp::MAX, |ended| {
+                if since.is_some_and(|since| since >= ended.at) {
+                    ended.at
+                } else {
+                    ended.at.saturating_add_millis(NAMES_LATE_MS)
+                }
+            });
             let is_during = pull.started_at <= record.updated_at && record.updated_at <= until;
             is_during && pull.targets().contains(&record.digest)
         })

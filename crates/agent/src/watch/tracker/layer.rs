@@ -6,10 +6,6 @@ use report::{LayerPhase, LayerReport};
 use super::image::ImageLayer;
 use crate::watch::observation::Ingest;
 
-/// How long an ingest rests before a new pull takes it up as what another attempt left, in milliseconds. One that rests
-/// shorter may be that of a pull that goes on beside it.
-const REST_MS: i64 = 10_000;
-
 /// What one look shows of a layer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LayerSight<'a> {
@@ -17,10 +13,10 @@ pub(super) struct LayerSight<'a> {
     pub(super) pull_started: Timestamp,
     /// What is written of it, by this pull or by another.
     pub(super) ingest: Option<&'a Ingest>,
-    /// Whether this pull writes it itself.
+    /// Whether this pull writes it itself. Only one pull does at a time: others wait for it.
     pub(super) is_own: bool,
-    /// Whether another pull writes it, too.
-    pub(super) is_shared: bool,
+    /// Whether it did in the look before.
+    pub(super) was_own: bool,
     /// How much of it was there in the look before, if it was there.
     pub(super) offset_before: Option<i64>,
     /// When its blob was made, if it is there.
@@ -44,11 +40,8 @@ pub(super) struct Layer {
     pub(super) blob: Option<Timestamp>,
     /// When its snapshot was made, if it was there when it was asked for.
     snapshot: Option<Timestamp>,
-    /// Whether it was written in the last look.
-    pub(super) was_written: bool,
     /// Whether it was ever seen being written.
-    ever_written: bool,
-    is_own: bool,
+    pub(super) ever_written: bool,
     is_unpacked: bool,
     offset: i64,
     resumed: i64,
@@ -69,7 +62,6 @@ impl Layer {
         self.blob = self.blob.or(sight.blob);
         self.snapshot = self.snapshot.or(sight.snapshot);
         self.is_unpacked |= sight.is_unpacked;
-        self.was_written = false;
         // A blob that is there was made after the list of ingests, which still has it.
         if let Some(ingest) = sight.ingest.filter(|_| self.blob.is_none()) {
             self.see_written(ingest, sight);
@@ -81,16 +73,10 @@ impl Layer {
         let offset = self.clamped(ingest.offset);
         self.size = if self.size > 0 { self.size } else { ingest.total.max(0) };
         let began = ingest.started_at.unwrap_or(sight.pull_started);
-        if sight.is_own && !self.is_own && began < sight.pull_started {
-            let rests = ingest
-                .updated_at
-                .is_none_or(|updated| sight.pull_started.millis_since(updated) >= REST_MS);
-            if !sight.is_shared || rests {
-                self.resumed = self.clamped(sight.offset_before.unwrap_or(offset)).min(offset);
-            }
+        let is_taken_over = began < sight.pull_started || sight.offset_before.is_some();
+        if sight.is_own && !sight.was_own && is_taken_over {
+            self.resumed = self.clamped(sight.offset_before.unwrap_or(offset));
         }
-        self.is_own |= sight.is_own;
-        self.was_written = true;
         self.ever_written = true;
         self.offset = offset;
         // It was truncated: nothing is left of what there was.
@@ -111,16 +97,16 @@ impl Layer {
         }
         if self.is_unpacked || self.snapshot.is_some() {
             LayerPhase::Done
-        } else if sight.is_unpacking {
-            LayerPhase::Unpacking
         } else if self.blob.is_some() {
-            LayerPhase::Downloaded
-        } else if !self.was_written || self.offset == 0 {
+            // The place to unpack to is made before the layer is downloaded.
+            if sight.is_unpacking { LayerPhase::Unpacking } else { LayerPhase::Downloaded }
+        } else if self.offset == 0 {
             // Newer versions make the ingests of all layers at once and write a few at a time.
             LayerPhase::Waiting
         } else if self.size > 0 && self.offset == self.size {
             LayerPhase::Committing
         } else {
+            // Also when nothing is there for a moment, as while it is committed.
             LayerPhase::Downloading
         }
     }
@@ -148,10 +134,8 @@ impl Layer {
     }
 
     pub(super) fn is_there(&self) -> bool {
-        !matches!(
-            self.phase,
-            None | Some(LayerPhase::Waiting | LayerPhase::Downloading | LayerPhase::Committing)
-        )
+        use LayerPhase::{Cached, Done, Downloaded, Unpacking};
+        matches!(self.phase, Some(Downloaded | Unpacking | Done | Cached))
     }
 
     /// Returns how it is when its pull ended with or without an image.
