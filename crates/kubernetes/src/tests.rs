@@ -1,6 +1,7 @@
 //! The watch against a server that speaks the protocol of the API, and breaks it.
 
 mod faults;
+mod pulls;
 mod server;
 mod state;
 mod tls;
@@ -8,8 +9,8 @@ mod tls;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::pulls::{ClusterPods, Connection, Names, PodFilter};
 use platform::{SimRng, SystemClock, Tasks};
-use pulls::{ClusterPods, Connection, Names, PodFilter};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -43,6 +44,11 @@ fn timing() -> Timing {
 /// Returns a kubeconfig file for a server.
 fn kubeconfig(url: &str, authority: &str) -> (tempfile::TempDir, Access) {
     let folder = tempfile::tempdir().expect("a folder");
+    let access = kubeconfig_in(&folder, url, authority);
+    (folder, access)
+}
+
+fn kubeconfig_in(folder: &tempfile::TempDir, url: &str, authority: &str) -> Access {
     let path = folder.path().join("config");
     let config = serde_json::json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "c",
@@ -52,7 +58,7 @@ fn kubeconfig(url: &str, authority: &str) -> (tempfile::TempDir, Access) {
     });
     #[expect(clippy::disallowed_methods, reason = "the file is read by a library")]
     std::fs::write(&path, config.to_string()).expect("a file");
-    (folder, Access::Kubeconfig { path, context: None })
+    Access::Kubeconfig { path, context: None }
 }
 
 impl Watched {
@@ -69,8 +75,19 @@ impl Watched {
         namespaces: &[&str],
         timing: Timing,
     ) -> Self {
+        let pods = Arc::new(ClusterPods::new(SystemClock::new()));
+        Self::feed(pods, server, access, folder, namespaces, timing)
+    }
+
+    fn feed(
+        pods: Arc<ClusterPods>,
+        server: Arc<Server>,
+        access: Access,
+        folder: tempfile::TempDir,
+        namespaces: &[&str],
+        timing: Timing,
+    ) -> Self {
         let clock = SystemClock::new();
-        let pods = Arc::new(ClusterPods::new(clock.clone()));
         let parts = WatchParts { clock, rng: SimRng::new(7), pods: Arc::clone(&pods) };
         let settings = WatchSettings {
             cluster: "test".to_owned(),
