@@ -47,7 +47,8 @@ pub use settings::{
 };
 pub use sink::{NoSink, PullSink};
 pub use totals::{
-    GROUPS_MAX, GroupTotals, HistoryTotals, PULL_DURATION_BOUNDS, TenantTotals, Totals,
+    ClusterFigures, GROUPS_MAX, GroupTotals, HistoryTotals, PULL_DURATION_BOUNDS, TenantTotals,
+    Totals,
 };
 pub use update::{Update, UpdateId, UpdateIdError, UpdateKind};
 pub use view::{FailureSource, LayerView, PullFailure, PullState, PullView};

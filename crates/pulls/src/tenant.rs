@@ -19,7 +19,7 @@ use crate::lists::NodeView;
 use crate::node::{Node, Shared};
 use crate::settings::{CLUSTERS_PER_TENANT_MAX, PullsSettings};
 use crate::time::Now;
-use crate::totals::{GROUPS_MAX, GroupTotals, TenantTotals};
+use crate::totals::{ClusterFigures, GROUPS_MAX, GroupTotals, TenantTotals};
 use crate::view::{PullState, PullView};
 
 /// The pulls of a tenant.
@@ -131,6 +131,7 @@ impl Tenant {
     pub(crate) fn tick(&self, common: &Common<'_>) {
         let clusters: Vec<_> = self.clusters.read().values().cloned().collect();
         for cluster in clusters {
+            cluster.pods.tick();
             let nodes: Vec<_> = {
                 let nodes = cluster.nodes.read();
                 nodes.iter().map(|(name, node)| (Arc::clone(name), Arc::clone(node))).collect()
@@ -180,6 +181,7 @@ impl Tenant {
             nodes: nodes.len() as u64,
             agents_connected: nodes.iter().filter(|(node, _)| node.connected).count() as u64,
             resyncs: self.hub.resyncs(),
+            clusters: self.clusters().into_iter().map(figures_of).collect(),
             ..TenantTotals::default()
         };
         let mut registries = Table::new(grouped.registries.0);
@@ -278,6 +280,10 @@ impl Tenant {
         nodes.insert(name, Arc::clone(&node));
         Some(node)
     }
+}
+
+fn figures_of((name, pods): (Arc<str>, Arc<ClusterPods>)) -> ClusterFigures {
+    ClusterFigures { name, connection: pods.connection(), totals: pods.totals() }
 }
 
 fn of_node(node: &NodeView, counts: Ended) -> GroupTotals {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use model::TenantId;
 use platform::HistogramSnapshot;
 
+use crate::cluster::{ClusterTotals, Connection};
+
 /// Upper bounds of buckets for how long pulls take, in milliseconds: 1 s to 2 h.
 pub const PULL_DURATION_BOUNDS: &[u64] = &[
     1_000, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_800_000, 3_600_000,
@@ -62,12 +64,25 @@ pub struct TenantTotals {
     pub agents_connected: u64,
     /// Subscribers that fell behind and were brought up to date from memory.
     pub resyncs: u64,
+    /// The clusters, by name.
+    pub clusters: Vec<ClusterFigures>,
     /// Figures by registry, by name.
     pub registries: Vec<GroupTotals>,
     /// Figures by node, by name. A node that is forgotten takes its figures with it.
     pub by_node: Vec<GroupTotals>,
     /// Figures by namespace of the pods that waited, by name. A pull counts in each of them.
     pub namespaces: Vec<GroupTotals>,
+}
+
+/// What is known of a cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClusterFigures {
+    /// Its name; empty where there is only one.
+    pub name: Arc<str>,
+    /// Whether it is followed.
+    pub connection: Connection,
+    /// Its pods and events.
+    pub totals: ClusterTotals,
 }
 
 /// Figures of pulls that have something in common.
