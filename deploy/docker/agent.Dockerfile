@@ -9,11 +9,11 @@ FROM rust:${RUST}-alpine AS build
 RUN apk add --no-cache musl-dev
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked --package agent
+RUN cargo build --profile agent --locked --package agent
 
 FROM gcr.io/distroless/static-debian12:nonroot
 LABEL org.opencontainers.image.title="TinyObs agent" org.opencontainers.image.licenses="Apache-2.0"
-COPY --from=build /src/target/release/tinyobs-agent /usr/local/bin/tinyobs-agent
+COPY --from=build /src/target/agent/tinyobs-agent /usr/local/bin/tinyobs-agent
 # The chart runs it as root, without capabilities: containerd's folder and socket are root's.
 USER 65532:65532
 EXPOSE 9810

@@ -131,7 +131,8 @@ impl ContainerdWatcher {
                 String::new()
             }
             Err(error) => {
-                tracing::warn!(%error, failures = self.failures, "cannot look at containerd");
+                // Whoever asked logs when looking begins and ceases to fail.
+                tracing::debug!(%error, failures = self.failures, "cannot look at containerd");
                 self.failures = self.failures.saturating_add(1);
                 let mut text = error.to_string();
                 text.truncate(text.floor_char_boundary(ERROR_BYTES_MAX));
