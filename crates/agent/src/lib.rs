@@ -20,6 +20,6 @@ pub use settings::{
     TokenError,
 };
 pub use socket::{KNOWN_FOLDERS, KNOWN_SOCKETS, SocketError, SocketRules};
-pub use watch::{ContainerdWatcher, Look, Pace, Snapshot, Watcher};
+pub use watch::{ContainerdWatcher, FolderWatcher, Look, Pace, Snapshot, Watcher};
 #[cfg(any(test, feature = "testing"))]
 pub use watch::{Script, ScriptedWatcher};

@@ -19,7 +19,7 @@ use crate::reporter::{
 };
 use crate::settings::{LookAt, Settings};
 use crate::socket::SocketError;
-use crate::{ContainerdWatcher, Pace, Snapshot, Watcher};
+use crate::{ContainerdWatcher, FolderWatcher, Pace, Snapshot, Watcher};
 
 #[cfg(test)]
 mod tests;
@@ -39,9 +39,6 @@ pub enum AgentError {
     /// The socket of containerd is not to be trusted.
     #[error(transparent)]
     Socket(#[from] SocketError),
-    /// This build cannot look at files.
-    #[error("looking at a content folder is not possible yet")]
-    ContentFolder,
     /// The address for questions about the agent is taken, or not one of this machine.
     #[error("listen on {address}: {source}")]
     Listen {
@@ -80,7 +77,10 @@ async fn watcher(settings: &Settings) -> Result<Box<dyn Watcher>, AgentError> {
             let (containerd, pace) = (containerd.clone(), Pace::default());
             Ok(Box::new(ContainerdWatcher::new(containerd, pace, clock, rng)))
         }
-        LookAt::ContentFolder(_) => Err(AgentError::ContentFolder),
+        LookAt::ContentFolder { folder, namespace } => {
+            let (folder, pace, fs) = (folder.clone(), Pace::default(), Arc::new(SystemFs));
+            Ok(Box::new(FolderWatcher::new(folder, namespace, pace, clock, fs)))
+        }
     }
 }
 

@@ -66,7 +66,12 @@ pub enum LookAt {
     /// The API of containerd.
     Containerd(ContainerdSettings),
     /// The folder of containerd's content store.
-    ContentFolder(PathBuf),
+    ContentFolder {
+        /// Where it is.
+        folder: PathBuf,
+        /// The namespace of containerd.
+        namespace: String,
+    },
 }
 
 /// The token for the server.
@@ -283,7 +288,7 @@ fn look(given: &mut Given<'_>, flags: &Flags) -> LookAt {
         if !folder.is_absolute() {
             given.mistake("--content-folder: the path must be absolute".to_owned());
         }
-        return LookAt::ContentFolder(folder);
+        return LookAt::ContentFolder { folder, namespace };
     }
     let path = socket.map(|(path, name)| {
         if !path.starts_with('/') {

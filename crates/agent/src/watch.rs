@@ -8,6 +8,7 @@ use report::{PullReport, Source};
 
 mod containerd;
 mod document;
+mod folder;
 mod look;
 mod observation;
 mod reference;
@@ -16,6 +17,7 @@ mod scripted;
 mod tracker;
 
 pub use containerd::{ContainerdWatcher, Pace};
+pub use folder::FolderWatcher;
 #[cfg(any(test, feature = "testing"))]
 pub use scripted::{Script, ScriptedWatcher};
 

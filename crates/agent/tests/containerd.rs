@@ -6,8 +6,8 @@ use std::time::Duration;
 use agent::testing::{
     ContainerdProcess, Proxy, Registry, TestImage, TestLayer, can_pull, pull_as_kubelet, until,
 };
-use agent::{ContainerdWatcher, Pace, Snapshot, Watcher};
-use platform::{Clock as _, SystemClock, SystemRng};
+use agent::{ContainerdWatcher, FolderWatcher, Pace, Snapshot, Watcher};
+use platform::{Clock as _, SystemClock, SystemFs, SystemRng};
 use report::{Confidence, LayerPhase, PullPhase, PullReport, Source};
 
 /// How long a test waits for something to be seen.
@@ -22,7 +22,7 @@ struct Node {
     containerd: ContainerdProcess,
     registry: Registry,
     proxy: Proxy,
-    watcher: ContainerdWatcher,
+    watcher: Box<dyn Watcher>,
     seen: Seen,
 }
 
@@ -95,13 +95,14 @@ fn is_ended(snapshot: &Snapshot, id: &str) -> bool {
     snapshot.pulls.iter().any(|pull| pull.id == id && pull.ended_at.is_some())
 }
 
-fn watcher(containerd: &ContainerdProcess) -> ContainerdWatcher {
-    let pace = Pace {
-        active: Duration::from_millis(10),
-        idle: Duration::from_millis(50),
-        ..Pace::default()
-    };
-    ContainerdWatcher::new(containerd.settings(), pace, SystemClock::new(), SystemRng::new())
+fn pace() -> Pace {
+    let (active, idle) = (Duration::from_millis(10), Duration::from_millis(50));
+    Pace { active, idle, ..Pace::default() }
+}
+
+fn watcher(containerd: &ContainerdProcess) -> Box<dyn Watcher> {
+    let (clock, rng) = (SystemClock::new(), SystemRng::new());
+    Box::new(ContainerdWatcher::new(containerd.settings(), pace(), clock, rng))
 }
 
 /// What was seen before, to notice when something goes back.
@@ -110,7 +111,6 @@ struct Seen(BTreeMap<String, PullReport>);
 
 impl Seen {
     fn check(&mut self, snapshot: &Snapshot) {
-        assert_eq!(snapshot.source, Source::Containerd);
         for pull in &snapshot.pulls {
             let Some(before) = self.0.insert(pull.id.clone(), pull.clone()) else { continue };
             let what = || format!("{before:#?}\nbecame\n{pull:#?}");
@@ -463,4 +463,32 @@ async fn a_containerd_that_is_not_there_is_said_and_waited_for() {
         seen.error.is_empty().then_some(seen.runtime)
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_alone_show_layers_and_sizes() {
+    let Some(mut node) = Node::start().await else { return };
+    let (base, large) = (TestLayer::new("base", 1 << 20), TestLayer::new("large", LARGE));
+    let before = node.push("app", "1", &[&base]).await;
+    let image = node.push("app", "2", &[&base, &large]).await;
+    assert!(node.containerd.ctr_pull(&node.name(&before)).ended().await);
+    let folder = node.containerd.content_folder();
+    let fs = std::sync::Arc::new(SystemFs);
+    node.watcher = Box::new(FolderWatcher::new(folder, "k8s.io", pace(), SystemClock::new(), fs));
+    let seen = node.until("nothing", |seen| seen.source == Source::ContentFolder).await;
+    assert_eq!((seen.pulls.as_slice(), seen.error.as_str()), ([].as_slice(), ""));
+
+    let mut pause = node.proxy.pause(&large.digest, MIDDLE as u64);
+    let mut pull = node.containerd.ctr_pull(&node.name(&image));
+    pause.reached().await;
+    let seen = node.until_in_the_middle(&image, &large).await;
+    check_layers(&seen, &image, &[LayerPhase::Cached, LayerPhase::Downloading]);
+    assert_eq!(seen.image_ref, image.digest());
+    assert_eq!(seen.confidence, Some(Confidence::Unknown));
+    pause.go_on();
+    assert!(pull.ended().await);
+    let seen = node.until_ended(&seen.id).await;
+    assert_eq!((seen.phase, seen.error.as_str()), (Some(PullPhase::Completed), ""));
+    check_layers(&seen, &image, &[LayerPhase::Cached, LayerPhase::Done]);
+    assert_eq!(seen.manifest_digest, image.manifest_digest());
 }

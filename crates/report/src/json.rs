@@ -35,6 +35,12 @@ pub const ERROR_BYTES_MAX: usize = 1_024;
 /// Most candidates for the name of an image. Further ones are left out.
 pub const CANDIDATES_MAX: usize = 32;
 
+/// Reads a time in RFC 3339, as Go writes it; `None` for what is none or was never set.
+#[must_use]
+pub fn parse_time(text: &str) -> Option<platform::Timestamp> {
+    time::read(text).flatten()
+}
+
 /// Why a report is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {

@@ -12,6 +12,7 @@ use platform::Timestamp;
 pub use json::{
     CANDIDATES_MAX, CLUSTER_BYTES_MAX, ERROR_BYTES_MAX, LAYERS_PER_PULL_MAX, LAYERS_PER_REPORT_MAX,
     NAME_BYTES_MAX, NODE_NAME_BYTES_MAX, PULLS_PER_REPORT_MAX, ReportError, SCHEMA_VERSION,
+    parse_time,
 };
 pub use phase::{Confidence, LayerPhase, PullPhase, Source, UnknownWord};
 pub use reference::{ImageReference, InvalidReference, REFERENCE_BYTES_MAX};

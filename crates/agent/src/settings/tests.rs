@@ -29,7 +29,7 @@ fn socket(settings: &Settings) -> String {
         LookAt::Containerd(ContainerdSettings { socket, namespace }) => {
             format!("{namespace} {socket:?}")
         }
-        LookAt::ContentFolder(folder) => folder.display().to_string(),
+        LookAt::ContentFolder { folder, .. } => folder.display().to_string(),
     }
 }
 

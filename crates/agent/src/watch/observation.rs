@@ -95,5 +95,7 @@ pub(crate) struct Observation {
     pub(crate) changes: Vec<ImageChange>,
     /// Whether containerd ended since the last look: nothing that ran before goes on.
     pub(crate) restarted: bool,
+    /// Whether neither names nor labels can be seen: then an image is there when its layers are.
+    pub(crate) without_names: bool,
     pub(crate) answers: Answers,
 }

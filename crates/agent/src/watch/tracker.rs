@@ -13,6 +13,7 @@ use report::PullReport;
 use super::document::Documents;
 use super::observation::{Blob, ImageChange, ImageRecord, Ingest, Lease, Observation, Question};
 use super::reference::{IngestKind, parse_reference};
+pub(super) use image::CONTENT_LABEL;
 use image::{Image, Reader};
 use layer::{Layer, LayerSight};
 use pull::{Failure, Pull, Sight};
@@ -242,7 +243,10 @@ impl Tracker {
             let blob = seen.answers.blobs.get(config).and_then(Option::as_ref);
             blob.is_some_and(|blob| was_unpacked_since(blob, started_at))
         });
-        let failure = match (is_named || is_unpacked, seen.restarted) {
+        let is_downloaded = seen.without_names
+            && !pull.layers.is_empty()
+            && pull.layers.iter().all(|layer| layer.blob.is_some());
+        let failure = match (is_named || is_unpacked || is_downloaded, seen.restarted) {
             (true, _) => None,
             (false, true) => Some(Failure::RuntimeRestarted),
             (false, false) => Some(Failure::Aborted),

@@ -8,7 +8,7 @@ use crate::watch::observation::{Answers, Blob, Lease, Question};
 use crate::watch::reference::{IngestKind, parse_reference};
 
 /// The labels by which containerd's garbage collection finds what a document leads to.
-const CONTENT_LABEL: &str = "containerd.io/gc.ref.content.";
+pub(crate) const CONTENT_LABEL: &str = "containerd.io/gc.ref.content.";
 /// How many blobs of a lease are looked at in one look to find its documents.
 const UNKNOWN_BLOBS_MAX: usize = 256;
 
