@@ -82,7 +82,7 @@ impl<W: Write> Screen<W> {
         let shown = lines.len().min(rows.saturating_sub(1).max(1));
         for line in &lines[..shown] {
             text.push_str(line);
-            text.push_str("\r\n");
+            text.push('\n');
         }
         (self.drawn, self.columns) = (shown, columns);
         self.out.write_all(text.as_bytes())?;
@@ -105,9 +105,9 @@ mod tests {
             screen.draw_on(lines, size).expect("memory");
             assert_eq!(String::from_utf8_lossy(&screen.out), expected);
         };
-        check(&["a", "b"], 80, 24, "a\r\nb\r\n");
-        check(&["c"], 80, 24, "\x1b[2F\x1b[Jc\r\n");
-        check(&["d", "e", "f"], 80, 3, "\x1b[1F\x1b[Jd\r\ne\r\n");
-        check(&["g"], 40, 24, "\x1b[2J\x1b[Hg\r\n");
+        check(&["a", "b"], 80, 24, "a\nb\n");
+        check(&["c"], 80, 24, "\x1b[2F\x1b[Jc\n");
+        check(&["d", "e", "f"], 80, 3, "\x1b[1F\x1b[Jd\ne\n");
+        check(&["g"], 40, 24, "\x1b[2J\x1b[Hg\n");
     }
 }
