@@ -68,7 +68,12 @@ fn names(pull: &PullView, part: &str) -> bool {
 /// Returns whether `part` is in `text`; upper and lower case of ASCII are the same.
 pub(crate) fn contains(text: &str, part: &str) -> bool {
     let (text, part) = (text.as_bytes(), part.as_bytes());
-    part.is_empty() || text.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part))
+    let Some(first) = part.first() else { return true };
+    let Some(last_begin) = text.len().checked_sub(part.len()) else { return false };
+    // Subscribers ask this millions of times a second: where the first byte is not, nothing is compared.
+    memchr::memchr2_iter(first.to_ascii_lowercase(), first.to_ascii_uppercase(), text)
+        .take_while(|begin| *begin <= last_begin)
+        .any(|begin| text[begin..begin + part.len()].eq_ignore_ascii_case(part))
 }
 
 /// A page of pulls that is asked for.

@@ -100,6 +100,8 @@ struct Agent {
     reported: Option<Now>,
     /// When it last said what there is, rather than why it cannot look; when the server started, if it has not yet.
     looked: Duration,
+    /// Whether it was silent at the last tick.
+    is_silent: bool,
 }
 
 impl Node {
@@ -117,6 +119,7 @@ impl Node {
                 skew: Skew::default(),
                 reported: None,
                 looked: now.monotonic,
+                is_silent: false,
             },
             pulls: BTreeMap::new(),
             refused: BTreeSet::new(),
@@ -380,12 +383,26 @@ impl Node {
         let waits = shared.pods.has_waiting(&self.place.node);
         let is_lost = shared.settings.stale_after <= silence;
         let is_silent = self.agent.silence_max(shared.settings) < silence;
+        self.note_silence(is_silent, is_lost);
         let keys: Vec<Key> = self.pulls.keys().cloned().collect();
         for key in keys {
             self.pass(shared, waits, &key, (is_silent, is_lost));
         }
         shared.hub.publish(shared.now.wall, &mut self.changes);
         false
+    }
+
+    /// Logs that the agent has become silent, has come back, or is given up.
+    fn note_silence(&mut self, is_silent: bool, is_lost: bool) {
+        let (tenant, node, pulls) = (&self.place.tenant, &*self.place.node, self.pulls.len());
+        if is_lost {
+            tracing::info!(%tenant, node, pulls, "agent is lost, its pulls have failed");
+        } else if is_silent && !self.agent.is_silent {
+            tracing::info!(%tenant, node, pulls, "agent is silent, its pulls are unknown");
+        } else if !is_silent && self.agent.is_silent {
+            tracing::info!(%tenant, node, pulls, "agent reports again");
+        }
+        self.agent.is_silent = is_silent;
     }
 
     fn pass(

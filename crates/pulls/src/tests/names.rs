@@ -107,7 +107,23 @@ async fn a_pod_is_told_what_it_waits_for() {
         = default/db app failed ErrImagePull
         pulls
         = docker.io/library/nginx:1 completed 100.0% 100/100 layers=1/1 from=0 to=3 pod=web/app
-        = docker.io/library/redis:7 failed 50.0% 50/100 layers=0/1 from=3 to=4 kubelet:ErrImagePull:not found pod=db/app
+        = docker.io/library/redis:7 failed 50.0% 50/100 layers=0/1 queued=0 from=3 to=4 kubelet:ErrImagePull:not found pod=db/app
+        ",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_pull_says_since_when_it_was_asked_for() {
+    check(
+        "
+        pod n1 web app nginx:1 waiting
+        event n1 web app Pulling nginx:1 Pulling
+        pass 5
+        agent n1
+          a docker.io/library/nginx:1 resolving
+        pulls
+        = docker.io/library/nginx:1 resolving 0.0% 0/0+ layers=0/0 queued=0 from=5 pod=web/app
         ",
     )
     .await;

@@ -482,6 +482,9 @@ pub(super) fn pull_line(view: &PullView) -> String {
     if let Some(since) = view.stalled_since {
         add(format_args!("stalled={}", seconds(since)));
     }
+    if let Some(queued) = view.queued_at.filter(|queued| *queued < view.started_at) {
+        add(format_args!("queued={}", seconds(queued)));
+    }
     add(format_args!("from={}", seconds(view.started_at)));
     if let Some(ended) = view.ended_at {
         add(format_args!("to={}", seconds(ended)));
