@@ -15,6 +15,7 @@ use crate::events;
 use crate::failure::Failure;
 use crate::openapi::Description;
 use crate::parts::App;
+use crate::pulls;
 
 /// A method that endpoints answer to; `HEAD` comes with `GET`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +69,8 @@ pub(crate) enum Class {
     Query,
     /// Stores.
     Write,
+    /// Takes what an agent says of its node, into memory. Thousands of agents may be behind one address.
+    Report,
     /// Manages.
     Admin,
     /// Checks passwords.
@@ -93,13 +96,21 @@ pub(crate) enum Family {
     Events,
     /// As [`Family::Native`]; an API key may also be the user name of HTTP Basic.
     Segment,
+    /// A line of text, in the words of Pulltrace's server where it has some.
+    Pulltrace,
 }
 
 impl Family {
     /// Returns the family of paths that are no endpoint.
     pub(crate) fn of_path(path: &str) -> Self {
         let is_prometheus = path == "/api" || path.starts_with("/api/");
-        if is_prometheus { Self::Prometheus } else { Self::Native }
+        if pulls::ORIGINAL.contains(&path) {
+            Self::Pulltrace
+        } else if is_prometheus {
+            Self::Prometheus
+        } else {
+            Self::Native
+        }
     }
 
     pub(crate) fn spell(self, failure: &Failure) -> Response {
@@ -110,6 +121,7 @@ impl Family {
             Self::Causality => failure.causality(),
             Self::Otlp => failure.otlp(OtlpFormat::Json),
             Self::Plain => failure.plain(),
+            Self::Pulltrace => failure.pulltrace(),
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::caller::Caller;
 use crate::endpoint::{Access, Class, Family, Rule};
 use crate::failure::{Failure, Kind};
-use crate::identity::{Known, TakesBasic};
+use crate::identity::{Known, TakesBareKey, TakesBasic};
 use crate::limits;
 use crate::observe::{Notes, RequestId};
 use crate::parts::{App, unknown_tenant};
@@ -42,6 +42,9 @@ pub(crate) async fn enforce(
     let notes = request.extensions().get::<Notes>().cloned();
     if rule.family == Family::Segment {
         request.extensions_mut().insert(TakesBasic);
+    }
+    if rule.class == Class::Report {
+        request.extensions_mut().insert(TakesBareKey);
     }
     let admitted = admit(&app, rule, &mut request, now);
     if let Some(notes) = notes {
@@ -74,7 +77,7 @@ pub(crate) async fn enforce(
 
 /// Checks what can be checked before the body is read, the cheapest first, and tells the handler who asks.
 fn admit(app: &Arc<App>, rule: Rule, request: &mut Request, now: Now) -> Result<Held, Failure> {
-    if rule.class != Class::Probe {
+    if !matches!(rule.class, Class::Probe | Class::Report) {
         app.admission.admit_address(request, now)?;
     }
     if rule.class == Class::Login {
@@ -96,7 +99,15 @@ fn admit(app: &Arc<App>, rule: Rule, request: &mut Request, now: Now) -> Result<
         request.extensions_mut().insert(Visitor(known));
         return Ok(Held { _place: place, _query: None });
     }
-    let caller = caller(app, rule, request, now)?;
+    let caller = match caller(app, rule, request, now) {
+        // Agents that may report count against no address, because thousands may be behind one proxy, and each node has
+        // a limit of its own. Everybody else does, so that keys cannot be guessed at leisure.
+        Err(failure) if rule.class == Class::Report => {
+            app.admission.admit_address(request, now)?;
+            return Err(failure);
+        }
+        caller => caller?,
+    };
     caller.paying.request(now)?;
     let query = match rule.class {
         Class::Query => Some(caller.paying.query(now)?),

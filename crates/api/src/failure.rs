@@ -369,6 +369,18 @@ impl Failure {
         self.finish((self.status(), headers, format!("{}\n", self.message)).into_response())
     }
 
+    /// Returns the answer as Pulltrace's server spells it.
+    pub(crate) fn pulltrace(&self) -> Response {
+        let told = match self.kind.status() {
+            StatusCode::UNAUTHORIZED => "unauthorized",
+            StatusCode::METHOD_NOT_ALLOWED => "method not allowed",
+            StatusCode::TOO_MANY_REQUESTS => "rate limited",
+            _ => &self.message,
+        };
+        let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+        self.finish((self.status(), headers, format!("{told}\n")).into_response())
+    }
+
     /// Says later when to come again.
     pub(crate) const fn retry_after(mut self, retry_after: Duration) -> Self {
         self.retry_after = Some(retry_after);
@@ -494,6 +506,11 @@ family!(
     /// A failure that is told in a line of text.
     PlainFailure,
     plain
+);
+family!(
+    /// A failure of a route that Pulltrace had.
+    PulltraceFailure,
+    pulltrace
 );
 
 #[cfg(test)]

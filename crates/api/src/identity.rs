@@ -25,6 +25,11 @@ const CSRF: HeaderName = HeaderName::from_static("x-csrf-token");
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TakesBasic;
 
+/// Marks requests to routes that take a key in `Authorization` without the word `Bearer` before it, as Pulltrace's
+/// server does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TakesBareKey;
+
 /// How the server knows who sends a request.
 #[derive(Clone, Debug)]
 pub enum Identity {
@@ -87,8 +92,12 @@ impl Identity {
             Self::Keys(ways) => &ways.access,
         };
         let headers = request.headers();
-        let takes_basic = request.extensions().get::<TakesBasic>().is_some();
-        if let Some(key) = key(headers, takes_basic)? {
+        let extensions = request.extensions();
+        let spellings = Spellings {
+            basic: extensions.get::<TakesBasic>().is_some(),
+            bare: extensions.get::<TakesBareKey>().is_some(),
+        };
+        if let Some(key) = key(headers, spellings)? {
             let grant = access.directory().key(&key, now).map_err(refused_key)?;
             let principal = Arc::new(grant.principal.clone());
             return Ok(Known { principal, by: Credential::Key(grant) });
@@ -130,13 +139,23 @@ impl Identity {
     }
 }
 
+/// How `Authorization` may hold a key, beside `Bearer`.
+#[derive(Clone, Copy)]
+struct Spellings {
+    basic: bool,
+    bare: bool,
+}
+
 /// Returns the key that a request presents.
-fn key(headers: &HeaderMap, takes_basic: bool) -> Result<Option<Cow<'_, str>>, Failure> {
+fn key(headers: &HeaderMap, spellings: Spellings) -> Result<Option<Cow<'_, str>>, Failure> {
     let invalid = |message: &str| Failure::new(Kind::KeyInvalid, message);
     let mut presented: Option<Cow<'_, str>> = None;
     let bearers = headers.get_all(header::AUTHORIZATION).iter().map(|value| {
-        let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
-        if takes_basic && scheme.eq_ignore_ascii_case("basic") {
+        let value = value.to_str().ok()?;
+        let Some((scheme, key)) = value.split_once(' ') else {
+            return spellings.bare.then_some(Cow::Borrowed(value));
+        };
+        if spellings.basic && scheme.eq_ignore_ascii_case("basic") {
             return user_name(key.trim()).map(Cow::Owned);
         }
         scheme.eq_ignore_ascii_case("bearer").then(|| Cow::Borrowed(key.trim()))

@@ -33,6 +33,7 @@ mod params;
 mod parts;
 mod profiles;
 mod prometheus;
+mod pulls;
 mod reference;
 mod remote_write;
 mod routes;

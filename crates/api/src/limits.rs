@@ -51,6 +51,8 @@ pub struct ClassLimits {
     pub query: ClassLimit,
     /// What stores; the time is for reading, for waiting for its turn and for the disk.
     pub write: ClassLimit,
+    /// What agents say of their nodes; the time is for reading it.
+    pub report: ClassLimit,
     /// What manages.
     pub admin: ClassLimit,
     /// What checks passwords, which is meant to be slow.
@@ -77,6 +79,7 @@ impl Default for ClassLimits {
         Self {
             query: limit(256, 120),
             write: limit(512, 120),
+            report: limit(2_048, 30),
             admin: limit(32, 30),
             login: limit(8, 30),
             live: limit(64, 30),
@@ -90,6 +93,7 @@ impl ClassLimits {
             Class::Probe => None,
             Class::Query => Some(self.query),
             Class::Write => Some(self.write),
+            Class::Report => Some(self.report),
             Class::Admin => Some(self.admin),
             Class::Login => Some(self.login),
             Class::Live => Some(self.live),
@@ -177,6 +181,7 @@ pub(crate) struct Admission {
 struct Places {
     query: Arc<Semaphore>,
     write: Arc<Semaphore>,
+    report: Arc<Semaphore>,
     admin: Arc<Semaphore>,
     login: Arc<Semaphore>,
     live: Arc<Semaphore>,
@@ -198,6 +203,7 @@ impl Admission {
             places: Places {
                 query: places(classes.query),
                 write: places(classes.write),
+                report: places(classes.report),
                 admin: places(classes.admin),
                 login: places(classes.login),
                 live: places(classes.live),
@@ -266,6 +272,7 @@ impl Admission {
             Class::Probe => return Ok(None),
             Class::Query => &self.places.query,
             Class::Write => &self.places.write,
+            Class::Report => &self.places.report,
             Class::Admin => &self.places.admin,
             Class::Login => &self.places.login,
             Class::Live => &self.places.live,

@@ -228,10 +228,13 @@ fn log(app: &App, id: &RequestId, seen: &Seen, done: &Finished<'_>, noted: Optio
         };
     }
     let is_live = done.status == StatusCode::SWITCHING_PROTOCOLS;
-    let is_probe = noted.is_some_and(|noted| noted.class == Class::Probe);
+    let class = noted.map(|noted| noted.class);
+    // Thousands of agents say once a second that all is as expected.
+    let is_usual = class == Some(Class::Report) && done.status.is_success();
+    let is_probe = class == Some(Class::Probe);
     if done.took >= app.observability.slow_request && !is_live {
         line!(warn, "slow request");
-    } else if is_probe || done.route == PAGE {
+    } else if is_probe || is_usual || done.route == PAGE {
         line!(debug, "request");
     } else {
         line!(info, "request");

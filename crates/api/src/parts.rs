@@ -11,6 +11,7 @@ use model::TenantId;
 use parking_lot::RwLock;
 use platform::{Clock, Rng};
 use promql::Engine;
+use pulls::Pulls;
 use tokio::sync::{Semaphore, watch};
 use tsdb::Stores;
 
@@ -33,6 +34,8 @@ pub struct ApiParts {
     pub stores: Stores,
     /// Where events go and come from.
     pub events: Events,
+    /// The image pulls of all tenants.
+    pub pulls: Arc<Pulls>,
     /// Who sends requests.
     pub identity: Identity,
     /// Which pages of other sites may send some.
@@ -84,6 +87,8 @@ pub struct ApiLimits {
     pub write_body_bytes_max: usize,
     /// Most bytes that the bodies of all requests may take together, until they were worked on.
     pub bodies_bytes_max: usize,
+    /// Longest report of an agent, as sent and decompressed, in bytes.
+    pub report_bytes_max: usize,
     /// How long a body may take to arrive, and then a write for its turn.
     pub body_timeout: Duration,
     /// Most writes that are worked on at a time; further ones wait.
@@ -108,6 +113,7 @@ impl Default for ApiLimits {
             body_bytes_max: 5 << 20,
             write_body_bytes_max: 32 << 20,
             bodies_bytes_max: 256 << 20,
+            report_bytes_max: 1 << 20,
             body_timeout: Duration::from_secs(30),
             writes_concurrent_max: 16,
             queries_concurrent_max: 8,
@@ -125,6 +131,7 @@ impl Default for ApiLimits {
 pub(crate) struct App {
     pub(crate) stores: Stores,
     pub(crate) events: Events,
+    pub(crate) pulls: Arc<Pulls>,
     pub(crate) tails: Arc<Tails>,
     pub(crate) identity: Identity,
     pub(crate) cross_origin: CrossOrigin,
@@ -156,6 +163,7 @@ impl App {
         let ApiParts {
             stores,
             events,
+            pulls,
             identity,
             cross_origin,
             engine,
@@ -185,6 +193,7 @@ impl App {
             stores,
             tails: Tails::new(Arc::clone(&events.log)),
             events,
+            pulls,
             identity,
             cross_origin,
             engine,

@@ -16,7 +16,7 @@ use crate::parts::{ApiParts, App};
 use crate::reference::Reference;
 use crate::{
     admin, configuration, dead_letters, enforce, events, exposition, guard, legacy, live, observe,
-    otlp, page, profiles, prometheus, reference, remote_write, session, status, tail,
+    otlp, page, profiles, prometheus, pulls, reference, remote_write, session, status, tail,
 };
 
 /// Returns the routes over `parts`.
@@ -73,6 +73,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(tail::endpoints());
     endpoints.extend(dead_letters::endpoints());
     endpoints.extend(events::endpoints());
+    endpoints.extend(pulls::endpoints());
     endpoints.extend(admin::endpoints());
     endpoints.extend(configuration::endpoints());
     endpoints.extend(session::endpoints());

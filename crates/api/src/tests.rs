@@ -5,6 +5,7 @@ mod bad;
 mod cross_origin;
 mod dead_letters;
 mod doors;
+mod image_pulls;
 mod intake;
 mod limits;
 mod live;
@@ -36,6 +37,7 @@ use http_body_util::BodyExt as _;
 use model::{TenantId, Timestamp};
 use platform::{Clock, Fs, SimClock, SimFs, SimRng, SystemFs, SystemRng, Threads};
 use promql::{Engine, EngineConfig};
+use pulls::{NoSink, Pulls, PullsParts, PullsSettings};
 use state::{Database, StateUrl};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
@@ -89,6 +91,7 @@ struct Server {
     store: Arc<Store>,
     stores: Stores,
     events: Events,
+    pulls: Arc<Pulls>,
     log: Arc<EmbeddedLog>,
     meters: Arc<Meters>,
     access: Arc<Access>,
@@ -143,6 +146,7 @@ impl Server {
         let state = tempfile::tempdir().expect("a folder");
         let access = access_in(state.path(), &clock).await;
         let (log, events) = events_in(&fs, state.path(), &clock).await;
+        let pulls = pulls_in(state.path(), &clock).await;
         let identity = identity(&access, &clock);
         let meters = Arc::clone(access.meters());
         let stats = Arc::new(ApiStats::new());
@@ -150,6 +154,7 @@ impl Server {
             ApiParts {
                 stores: stores.clone(),
                 events: events.clone(),
+                pulls: Arc::clone(&pulls),
                 local_only: matches!(identity, Identity::Open(_)),
                 identity,
                 cross_origin,
@@ -199,6 +204,7 @@ impl Server {
             store,
             stores,
             events,
+            pulls,
             log,
             access,
             stats,
@@ -346,6 +352,15 @@ async fn events_in(
         GatewaySettings::default(),
     ));
     (Arc::clone(&log), Events { gateway, log, dead_letters, schemas, engine: "embedded" })
+}
+
+async fn pulls_in(folder: &Path, clock: &Arc<SimClock>) -> Arc<Pulls> {
+    let clock: Arc<dyn Clock> = Arc::new(Arc::clone(clock));
+    let database = database_in(folder, &clock).await;
+    // So few that a test can take the last place.
+    let settings = PullsSettings { subscribers_max: 8, ..PullsSettings::default() };
+    let parts = PullsParts { clock, database, settings, sink: Arc::new(NoSink) };
+    Pulls::open(parts).await.expect("a fresh database")
 }
 
 /// A configuration without keys that cannot be read again.

@@ -48,6 +48,7 @@ pub(crate) fn start_http(
     let router = api::router(ApiParts {
         stores: parts.tenants.stores().clone(),
         events: parts.events.events.clone(),
+        pulls: Arc::clone(&parts.pulls),
         identity: identity(config, parts)?,
         cross_origin: config.http.cross_origin.clone(),
         access: Arc::clone(&parts.access),
@@ -131,6 +132,7 @@ fn limits(config: &Config, parts: &Parts) -> ApiLimits {
         write_body_bytes_max: config.http.write_body_bytes_max,
         // A few of the longest bodies always have room.
         bodies_bytes_max: defaults.bodies_bytes_max.max(longest.saturating_mul(4)),
+        report_bytes_max: config.pulls.limits.report_bytes_max,
         query_timeout: Duration::from_millis(config.query.timeout_ms),
         queries_concurrent_max: match config.query.concurrency {
             0 => cores,

@@ -102,6 +102,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow pulls as server-sent events
+         * @description Messages without a name hold a PullEvent, docs/schemas/pull-event-v1.json: first what last happened to each pull that is known, then what happens. `removed` tells the `id` of a pull that is forgotten, `resync` that everything is told anew. Needs the permission `pulls:read`.
+         */
+        get: operations["get_api_v1_events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/format_query": {
         parameters: {
             query?: never;
@@ -210,6 +230,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/pulls": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List all pulls in memory, as Pulltrace does
+         * @description Needs the permission `pulls:read`.
+         */
+        get: operations["get_api_v1_pulls"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/query": {
         parameters: {
             query?: never;
@@ -252,6 +292,26 @@ export interface paths {
          * @description Needs the permission `metrics:read`.
          */
         post: operations["post_api_v1_query_range"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take what an agent says of the pulls on its node
+         * @description As Pulltrace's agents send it, and more; docs/schemas/agent-report-v1.json describes it. It may be compressed with gzip. Here the key may stand in Authorization without the word Bearer. Needs the permission `pulls:write`.
+         */
+        post: operations["post_api_v1_report"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1036,6 +1096,106 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/pulls": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List pulls, those of the history included
+         * @description Needs the permission `pulls:read`.
+         */
+        get: operations["get_v1_pulls"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/pulls/images": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show how far images are, over all nodes
+         * @description Needs the permission `pulls:read`.
+         */
+        get: operations["get_v1_pulls_images"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/pulls/nodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the nodes and how their agents are
+         * @description Needs the permission `pulls:read`.
+         */
+        get: operations["get_v1_pulls_nodes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/pulls/pods": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the pods that wait for images, and what for
+         * @description Needs the permission `pulls:read`.
+         */
+        get: operations["get_v1_pulls_pods"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/pulls/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a pull
+         * @description Needs the permission `pulls:read`.
+         */
+        get: operations["get_v1_pulls_id"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/query": {
         parameters: {
             query?: never;
@@ -1435,6 +1595,15 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description What an agent says of its node. Whoever reads it is tolerant: `report` has the rules. */
+        AgentReport: {
+            /** @description The node; 1 to 253 bytes. */
+            nodeName: string;
+            /** @description As docs/schemas/agent-report-v1.json describes them. */
+            pulls?: Record<string, unknown>[] | null;
+            /** @description RFC 3339, by the agent's clock. */
+            timestamp: string;
+        };
         /** @description A key of an application. */
         AppKey: {
             app_id: string;
@@ -1536,6 +1705,15 @@ export interface components {
             /** @description What became of each, in the order in which they were sent. */
             results: components["schemas"]["CloudEventResult"][];
         };
+        /** @description A cluster. */
+        ClusterStatus: {
+            /** @description Empty where there is only one. */
+            cluster: string;
+            /** @description `off`, `degraded` or `live`. */
+            connection: string;
+            /** @description Why it is degraded. */
+            reason?: string;
+        };
         /** @description How the maintenance of the stores is. */
         Compaction: {
             healthy: boolean;
@@ -1559,6 +1737,31 @@ export interface components {
              * @description Entries that it got again since the start of the server.
              */
             redelivered: number;
+        };
+        /** @description A container of a pod, or a volume that is an image. */
+        ContainerStatus: {
+            container: string;
+            /** Format: double */
+            etaSeconds?: number;
+            /** @description As the pod asks for it. */
+            image: string;
+            /** @description `init`, `regular`, `ephemeral` or `volume`. */
+            kind: string;
+            /** @description What the kubelet says; may be empty. */
+            message: string;
+            /** Format: double */
+            percent?: number;
+            /** @description The `id` of the pull, where there is one. */
+            pullId?: string;
+            /**
+             * Format: int32
+             * @description How many other pulls run on the node while this one is queued.
+             */
+            queuedBehind?: number;
+            /** @description Why it waits, in the kubelet's word; empty where it does not, or that is not said. */
+            reason: string;
+            /** @description How far its image is, in the words of a pull's `state`; left out where nobody asked for it yet. */
+            state?: string;
         };
         /** @description A name and a password. */
         Credentials: {
@@ -1777,6 +1980,49 @@ export interface components {
             uptime: string;
             version: string;
         };
+        /** @description The images of the pulls in memory. */
+        ImageList: {
+            /** @description By name. */
+            images: components["schemas"]["ImageStatus"][];
+        };
+        /** @description An image on all nodes. */
+        ImageStatus: {
+            /**
+             * Format: int32
+             * @description Pulls that run.
+             */
+            active: number;
+            /** Format: double */
+            bytesPerSec: number;
+            /** Format: int32 */
+            completed: number;
+            /** @description Left out unless all pulls agree on one. */
+            digest?: string;
+            /**
+             * Format: int64
+             * @description Bytes of them that are there.
+             */
+            downloadedBytes: number;
+            /** Format: int32 */
+            failed: number;
+            /** @description Its name, or its digest where it has none. */
+            image: string;
+            /**
+             * Format: int32
+             * @description On how many nodes it was or is pulled.
+             */
+            nodes: number;
+            /**
+             * Format: double
+             * @description 0 to 100, over all pulls that did not fail.
+             */
+            percent: number;
+            /**
+             * Format: int64
+             * @description Bytes of the pulls that run, as far as they are known.
+             */
+            totalBytes: number;
+        };
         /** @description How many were stored. */
         IngestAnswer: {
             /** Format: int64 */
@@ -1837,6 +2083,34 @@ export interface components {
         /** @description The keys of a tenant. */
         Keys: {
             keys: components["schemas"]["Key"][];
+        };
+        /** @description A layer of a pull. */
+        LayerStatus: {
+            /** Format: double */
+            bytesPerSec: number;
+            /** @description When it was there. */
+            completedAt?: string;
+            digest: string;
+            /** Format: int64 */
+            downloadedBytes: number;
+            /** @description Empty where it is not known. */
+            mediaType: string;
+            /** Format: double */
+            percent: number;
+            /** @description `waiting`, `downloading`, `committing`, `downloaded`, `unpacking`, `done`, `cached` or `failed`. */
+            phase: string;
+            /** @description The `id` of the pull. */
+            pullId: string;
+            /**
+             * Format: int64
+             * @description How much of it an earlier attempt had left.
+             */
+            resumedBytes: number;
+            /** @description When its download began; left out if it did not. */
+            startedAt?: string;
+            /** Format: int64 */
+            totalBytes: number;
+            totalKnown: boolean;
         };
         /** @description Something that a consumer gave up, or the gateway. */
         Letter: {
@@ -2004,6 +2278,41 @@ export interface components {
             /** @description The key: 64 hexadecimal digits. It cannot be seen again. */
             key: string;
         };
+        /** @description The nodes whose agents report. */
+        NodeList: {
+            /** @description By cluster and name. */
+            nodes: components["schemas"]["NodeStatus"][];
+        };
+        /** @description A node and its agent. */
+        NodeStatus: {
+            /**
+             * Format: int32
+             * @description Pulls that run.
+             */
+            active: number;
+            /** @description Empty for Pulltrace's agents. */
+            agentVersion: string;
+            /** Format: double */
+            bytesPerSec: number;
+            /**
+             * Format: double
+             * @description How far its clock is ahead of the server's; left out where that is not known.
+             */
+            clockSkewSeconds?: number;
+            /** @description Empty where there is only one. */
+            cluster: string;
+            /** @description Whether its agent reports. */
+            connected: boolean;
+            /** @description Why its agent cannot look; empty when it can. */
+            error: string;
+            /** @description RFC 3339; left out when it has not reported since the server started. */
+            lastSeen?: string;
+            node: string;
+            /** @description Such as `containerd 1.7.24`; empty where it is not known. */
+            runtime: string;
+            /** @description Where the agent looks: `containerd`, `content-folder`, or empty where it does not say. */
+            source: string;
+        };
         /** @description A refusal of the OTLP routes: a `google.rpc.Status`. */
         OtlpError: {
             /** @description What is wrong, and what to change. */
@@ -2027,6 +2336,45 @@ export interface components {
         PasswordRequest: {
             /** Format: password */
             password: string;
+        };
+        /** @description A container that waits for a pull. */
+        PodCorrelation: {
+            container: string;
+            /** @description As the pod asks for it. */
+            image?: string;
+            /** @description `init`, `regular`, `ephemeral` or `volume`. */
+            kind: string;
+            namespace: string;
+            owner?: components["schemas"]["PodOwner"];
+            podName: string;
+        };
+        /** @description The pods that wait for images. */
+        PodList: {
+            /** @description Whether the clusters are followed, by name. */
+            clusters: components["schemas"]["ClusterStatus"][];
+            /** @description By cluster, namespace and name. */
+            pods: components["schemas"]["PodStatus"][];
+        };
+        /** @description Who made a pod. */
+        PodOwner: {
+            /** @description Such as `ReplicaSet`. */
+            kind: string;
+            name: string;
+        };
+        /** @description A pod that waits for images. */
+        PodStatus: {
+            /** @description Empty where there is only one. */
+            cluster: string;
+            containers: components["schemas"]["ContainerStatus"][];
+            /** @description RFC 3339, by the cluster's clock. */
+            createdAt?: string;
+            namespace: string;
+            /** @description Empty until it has one. */
+            node: string;
+            owner?: components["schemas"]["PodOwner"];
+            /** @description Such as `Pending`. */
+            phase: string;
+            podName: string;
         };
         /** @description A point. */
         Point: {
@@ -2063,6 +2411,135 @@ export interface components {
             errorType: string;
             /** @description Always `error`. */
             status: string;
+        };
+        /** @description What happened to a pull or a layer: schema v1 of Pulltrace. */
+        PullEvent: {
+            /** @description Left out of what is about a whole pull. */
+            layer?: components["schemas"]["LayerStatus"];
+            nodeName: string;
+            /** @description Left out of what is about a layer. */
+            pull?: components["schemas"]["PullStatus"];
+            /** @description Always `v1`. */
+            schemaVersion: string;
+            /** @description RFC 3339, by this server's clock. */
+            timestamp: string;
+            /**
+             * @description `pull.started`, `pull.progress`, `pull.completed`, `pull.failed`, `layer.started`, `layer.progress` or
+             *     `layer.completed`.
+             */
+            type: string;
+        };
+        /** @description Why a pull failed. */
+        PullFailure: {
+            /** @description What people read; may be empty. */
+            message: string;
+            /** @description A word such as `ErrImagePull`, `ImagePullBackOff`, `Aborted` or `AgentLost`. */
+            reason: string;
+            /** @description Who said so: `agent`, `kubelet` or `silence`. */
+            source: string;
+        };
+        /** @description All pulls in memory. */
+        PullList: {
+            /** @description The newest first. */
+            pulls: components["schemas"]["PullStatus"][];
+        };
+        /** @description Some pulls. */
+        PullPage: {
+            /** @description The `cursor` of the next page; left out at the end. */
+            nextCursor?: string;
+            /** @description The newest first. */
+            pulls: components["schemas"]["PullStatus"][];
+        };
+        /** @description A pull of an image: the fields of Pulltrace's schema v1, and more. */
+        PullStatus: {
+            /**
+             * Format: int32
+             * @description Which attempt of its image on its node this is, from 1.
+             */
+            attempt: number;
+            /**
+             * Format: double
+             * @description 0 once it ended.
+             */
+            bytesPerSec: number;
+            /**
+             * Format: int64
+             * @description Bytes of layers that were there before.
+             */
+            cachedBytes: number;
+            /** @description Other names that it may have; left out if there are none. */
+            candidates?: string[];
+            /** @description Left out where there is only one. */
+            cluster?: string;
+            /** @description When it ended, also without success. */
+            completedAt?: string;
+            /** @description How sure the name is: `certain`, `likely`, `repository`, `guess` or `unknown`. */
+            confidence: string;
+            /** @description What the name leads to; left out until it is known. */
+            digest?: string;
+            /**
+             * Format: int64
+             * @description Bytes of them that are there, those of an earlier attempt included.
+             */
+            downloadedBytes: number;
+            /** @description Why it failed, in words; left out unless it did. */
+            error?: string;
+            /**
+             * Format: double
+             * @description Left out where it cannot be said.
+             */
+            etaSeconds?: number;
+            /** @description Why it failed; of a pull that goes on, why the attempt before it failed. */
+            failure?: components["schemas"]["PullFailure"];
+            /** @description Tells it from every other pull, also after a restart of the server: 32 hexadecimal digits. */
+            id: string;
+            /** @description The image's best name; its digest where it has none. `__pulling__` instead where Pulltrace had the route. */
+            imageRef: string;
+            /** @description Whether bytes are unknown because a snapshotter fetches the layers itself. */
+            indirect: boolean;
+            layerCount: number;
+            /** @description In the order of the manifest; left out until they are known. */
+            layers?: components["schemas"]["LayerStatus"][];
+            /**
+             * Format: int32
+             * @description Layers that were there before.
+             */
+            layersCached: number;
+            /**
+             * Format: int32
+             * @description Layers that are there, cached ones included.
+             */
+            layersDone: number;
+            nodeName: string;
+            /**
+             * Format: double
+             * @description 0 to 100, never less than before.
+             */
+            percent: number;
+            /** @description The containers that wait for it; once it ended, those that waited. Left out if there are none. */
+            pods?: components["schemas"]["PodCorrelation"][];
+            /** @description When a kubelet asked for it, where it did so before it began. */
+            queuedAt?: string;
+            /** @description Since when no byte arrived although it downloads. */
+            stalledSince?: string;
+            /** @description RFC 3339, by this server's clock, as all times here. */
+            startedAt: string;
+            /** @description `queued`, `resolving`, `downloading`, `unpacking`, `completed`, `failed` or `unknown`: its agent is silent. */
+            state: string;
+            /**
+             * Format: int64
+             * @description Bytes of the layers that are not cached, as far as they are known.
+             */
+            totalBytes: number;
+            /** @description Whether `totalBytes` is final. */
+            totalKnown: boolean;
+            /**
+             * Format: int64
+             * @description Bytes that it took over the network.
+             */
+            transferredBytes: number;
+            /** @description When something was last heard of it. */
+            updatedAt: string;
         };
         /** @description The answer to a query. */
         QueryAnswer: {
@@ -3275,6 +3752,144 @@ export interface components {
                 "application/json": components["schemas"]["PrometheusError"];
             };
         };
+        /** @description A parameter or the body makes no sense. */
+        Pulltrace400: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "text/plain; charset=utf-8": string;
+            };
+        };
+        /** @description It is not known who sends the request. */
+        Pulltrace401: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "text/plain; charset=utf-8": string;
+            };
+        };
+        /** @description Not allowed, or the request comes from elsewhere. */
+        Pulltrace403: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "text/plain; charset=utf-8": string;
+            };
+        };
+        /** @description There is no such thing, or no such tenant. */
+        Pulltrace404: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "text/plain; charset=utf-8": string;
+            };
+        };
+        /** @description The body took too long to arrive. */
+        Pulltrace408: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "text/plain; charset=utf-8": string;
+            };
+        };
+        /** @description It contradicts what is there, such as a name that is taken. */
+        Pulltrace409: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "text/plain; charset=utf-8": string;
+            };
+        };
+        /** @description The body is too long, or has too many parts. */
+        Pulltrace413: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "text/plain; charset=utf-8": string;
+            };
+        };
+        /** @description The body is of a kind that this route does not read. */
+        Pulltrace415: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "text/plain; charset=utf-8": string;
+            };
+        };
+        /** @description The query cannot be evaluated. */
+        Pulltrace422: {
+            headers: {
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "text/plain; charset=utf-8": string;
+            };
+        };
+        /** @description Too many requests; come again after Retry-After. */
+        Pulltrace429: {
+            headers: {
+                /** @description Seconds after which to come again. */
+                "Retry-After"?: string;
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "text/plain; charset=utf-8": string;
+            };
+        };
+        /** @description Too much is going on, or the storage is not available. */
+        Pulltrace503: {
+            headers: {
+                /** @description Seconds after which to come again. */
+                "Retry-After"?: string;
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "text/plain; charset=utf-8": string;
+            };
+        };
+        /** @description The tenant's storage is full. */
+        Pulltrace507: {
+            headers: {
+                /** @description Seconds after which to come again. */
+                "Retry-After"?: string;
+                /** @description The stable code of the refusal. */
+                "X-Error-Code"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "text/plain; charset=utf-8": string;
+            };
+        };
     };
     parameters: never;
     requestBodies: never;
@@ -3463,6 +4078,54 @@ export interface operations {
             409: components["responses"]["Causality409"];
             429: components["responses"]["Causality429"];
             503: components["responses"]["Causality503"];
+        };
+    };
+    get_api_v1_events: {
+        parameters: {
+            query?: {
+                /** @description Of this cluster, exactly. */
+                cluster?: string;
+                /** @description On this node, exactly. */
+                node?: string;
+                /** @description Of images with this in a name or the digest, in any case. */
+                image?: string;
+                /** @description That a pod of this namespace waits for, exactly. */
+                namespace?: string;
+                /** @description That a pod with this in its name waits for, in any case. */
+                pod?: string;
+                /** @description In one of these states: queued, resolving, downloading, unpacking, completed, failed, unknown; repeated or with commas. */
+                state?: string[];
+                /** @description This pull, exactly. */
+                id?: string;
+                /** @description Whether to tell of layers, too; false by default. */
+                layers?: boolean;
+            };
+            header?: {
+                /** @description The last id that was received: goes on behind it. */
+                "Last-Event-ID"?: string;
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The events, as they happen. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["PullEvent"];
+                };
+            };
+            400: components["responses"]["Pulltrace400"];
+            401: components["responses"]["Pulltrace401"];
+            403: components["responses"]["Pulltrace403"];
+            404: components["responses"]["Pulltrace404"];
+            429: components["responses"]["Pulltrace429"];
+            503: components["responses"]["Pulltrace503"];
         };
     };
     get_api_v1_format_query: {
@@ -3736,6 +4399,51 @@ export interface operations {
             507: components["responses"]["Otlp507"];
         };
     };
+    get_api_v1_pulls: {
+        parameters: {
+            query?: {
+                /** @description Of this cluster, exactly. */
+                cluster?: string;
+                /** @description On this node, exactly. */
+                node?: string;
+                /** @description Of images with this in a name or the digest, in any case. */
+                image?: string;
+                /** @description That a pod of this namespace waits for, exactly. */
+                namespace?: string;
+                /** @description That a pod with this in its name waits for, in any case. */
+                pod?: string;
+                /** @description In one of these states: queued, resolving, downloading, unpacking, completed, failed, unknown; repeated or with commas. */
+                state?: string[];
+                /** @description This pull, exactly. */
+                id?: string;
+            };
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The pulls that run, and those that ended not long ago. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PullList"];
+                };
+            };
+            400: components["responses"]["Pulltrace400"];
+            401: components["responses"]["Pulltrace401"];
+            403: components["responses"]["Pulltrace403"];
+            404: components["responses"]["Pulltrace404"];
+            422: components["responses"]["Pulltrace422"];
+            429: components["responses"]["Pulltrace429"];
+            503: components["responses"]["Pulltrace503"];
+        };
+    };
     get_api_v1_query: {
         parameters: {
             query: {
@@ -3902,6 +4610,40 @@ export interface operations {
             422: components["responses"]["Prometheus422"];
             429: components["responses"]["Prometheus429"];
             503: components["responses"]["Prometheus503"];
+        };
+    };
+    post_api_v1_report: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AgentReport"];
+            };
+        };
+        responses: {
+            /** @description It counts from now on. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Pulltrace400"];
+            401: components["responses"]["Pulltrace401"];
+            403: components["responses"]["Pulltrace403"];
+            404: components["responses"]["Pulltrace404"];
+            408: components["responses"]["Pulltrace408"];
+            413: components["responses"]["Pulltrace413"];
+            415: components["responses"]["Pulltrace415"];
+            429: components["responses"]["Pulltrace429"];
+            503: components["responses"]["Pulltrace503"];
         };
     };
     get_api_v1_series: {
@@ -5352,6 +6094,208 @@ export interface operations {
             429: components["responses"]["Native429"];
             503: components["responses"]["Native503"];
             507: components["responses"]["Native507"];
+        };
+    };
+    get_v1_pulls: {
+        parameters: {
+            query?: {
+                /** @description Of this cluster, exactly. */
+                cluster?: string;
+                /** @description On this node, exactly. */
+                node?: string;
+                /** @description Of images with this in a name or the digest, in any case. */
+                image?: string;
+                /** @description That a pod of this namespace waits for, exactly. */
+                namespace?: string;
+                /** @description That a pod with this in its name waits for, in any case. */
+                pod?: string;
+                /** @description In one of these states: queued, resolving, downloading, unpacking, completed, failed, unknown; repeated or with commas. */
+                state?: string[];
+                /** @description This pull, exactly. */
+                id?: string;
+                /** @description That began at this time or later, RFC 3339. */
+                since?: string;
+                /** @description That began before this time, RFC 3339. */
+                until?: string;
+                /** @description Pulls of this page, 1 to 1000; 100 by default. */
+                limit?: number;
+                /** @description `nextCursor` of the page before. */
+                cursor?: string;
+            };
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The pulls. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PullPage"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            422: components["responses"]["Native422"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    get_v1_pulls_images: {
+        parameters: {
+            query?: {
+                /** @description Of this cluster, exactly. */
+                cluster?: string;
+                /** @description On this node, exactly. */
+                node?: string;
+                /** @description Of images with this in a name or the digest, in any case. */
+                image?: string;
+                /** @description That a pod of this namespace waits for, exactly. */
+                namespace?: string;
+                /** @description That a pod with this in its name waits for, in any case. */
+                pod?: string;
+                /** @description In one of these states: queued, resolving, downloading, unpacking, completed, failed, unknown; repeated or with commas. */
+                state?: string[];
+                /** @description This pull, exactly. */
+                id?: string;
+            };
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The images of the pulls in memory. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImageList"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            422: components["responses"]["Native422"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    get_v1_pulls_nodes: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The nodes. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeList"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            422: components["responses"]["Native422"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    get_v1_pulls_pods: {
+        parameters: {
+            query?: {
+                /** @description Of this cluster, exactly. */
+                cluster?: string;
+                /** @description On this node, exactly. */
+                node?: string;
+                /** @description Of this namespace, exactly. */
+                namespace?: string;
+                /** @description With this in the name, in any case. */
+                pod?: string;
+                /** @description That wait for images with this in the name, in any case. */
+                image?: string;
+            };
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The pods, and whether their clusters are followed. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PodList"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            422: components["responses"]["Native422"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
+        };
+    };
+    get_v1_pulls_id: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Another tenant than the own one, for those who may act in every tenant. */
+                "X-Scope-OrgID"?: string;
+            };
+            path: {
+                /** @description The pull. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The pull. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PullStatus"];
+                };
+            };
+            400: components["responses"]["Native400"];
+            401: components["responses"]["Native401"];
+            403: components["responses"]["Native403"];
+            404: components["responses"]["Native404"];
+            422: components["responses"]["Native422"];
+            429: components["responses"]["Native429"];
+            503: components["responses"]["Native503"];
         };
     };
     get_v1_query: {

@@ -116,7 +116,7 @@ impl State {
     fn look(&mut self, now: Timestamp) -> Snapshot {
         let mut error = String::new();
         if let Err(failure) = self.try_look(now) {
-            tracing::debug!(error = %failure, "cannot look at the content store");
+            tracing::warn!(error = %failure, "cannot look at the content store");
             error = format!("{failure}: {}", failure.source);
             error.truncate(error.floor_char_boundary(ERROR_BYTES_MAX));
         }

@@ -36,10 +36,11 @@ const TENANT: Parameter = Parameter {
 };
 
 /// The headings, in order.
-pub(crate) const TAGS: [(&str, &str); 8] = [
+pub(crate) const TAGS: [(&str, &str); 9] = [
     ("prometheus", "The Prometheus HTTP API, as Grafana and others expect it."),
     ("metrics", "Metrics as TinyObs has always taken and given them."),
     ("events", "Product events: sending, and what they have to fit."),
+    ("pulls", "Image pulls: reports of agents, progress, history, pods that wait."),
     ("session", "Logging in and out."),
     ("administration", "Keys, users, tenants, usage, the audit log, the configuration."),
     ("status", "Whether the program is well."),
@@ -124,6 +125,7 @@ pub(crate) fn document(endpoints: &[Endpoint]) -> OpenApi {
         Family::Otlp,
         Family::Plain,
         Family::Prometheus,
+        Family::Pulltrace,
     ] {
         for (status, details) in REFUSALS {
             let name = refusal_name(status, family);
@@ -390,7 +392,9 @@ fn refusal(status: u16, details: &'static str, family: Family) -> Response {
         }
         Family::Events => ("application/json", Ref::from_schema_name(EventsError::name()).into()),
         Family::Otlp => ("application/json", Ref::from_schema_name(OtlpError::name()).into()),
-        Family::Plain => ("text/plain; charset=utf-8", Object::with_type(Type::String).into()),
+        Family::Plain | Family::Pulltrace => {
+            ("text/plain; charset=utf-8", Object::with_type(Type::String).into())
+        }
     };
     let text = |details: &str| {
         HeaderBuilder::new()

@@ -41,6 +41,7 @@ const PUBLIC: [&str; 15] = [
 /// One route of each class that asks who comes.
 const QUERY: (Method, &str) = (Method::GET, "/v1/stats");
 const WRITE: (Method, &str) = (Method::POST, "/v1/ingest");
+const REPORT: (Method, &str) = (Method::POST, "/api/v1/report");
 const ADMIN: (Method, &str) = (Method::GET, "/v1/keys");
 const LIVE: (Method, &str) = (Method::GET, "/v1/ws");
 const LOGIN: (Method, &str) = (Method::POST, "/v1/session/password");
@@ -161,7 +162,7 @@ async fn a_key_that_does_not_count_opens_no_class_of_routes() {
         assert!(![401, 403].contains(&status), "{route:?}: {status} {found}");
     }
     server.clock.advance(Duration::from_secs(60));
-    for route in [&QUERY, &WRITE, &ADMIN, &LIVE] {
+    for route in [&QUERY, &WRITE, &REPORT, &ADMIN, &LIVE] {
         let expected = (401, "key_expired");
         check_key(&server, "expired", (route, &secret(&good)), &[], expected).await;
     }
@@ -230,7 +231,7 @@ async fn a_session_that_does_not_count_opens_no_class_of_routes() {
     assert_eq!(code(&server, ended).await.0, 204);
     let unknown = format!("tinyobs_session={UNKNOWN}");
 
-    for route in [&QUERY, &WRITE, &ADMIN, &LIVE, &LOGIN] {
+    for route in [&QUERY, &WRITE, &REPORT, &ADMIN, &LIVE, &LOGIN] {
         for (what, cookie, token, expected) in [
             ("malformed", "tinyobs_session=x", &token, (401, "session_expired")),
             ("unknown", &unknown, &token, (401, "session_expired")),
@@ -261,7 +262,7 @@ async fn a_session_that_does_not_count_opens_no_class_of_routes() {
         assert_eq!((found.0, found.1.as_str()), (403, "permission_missing"), "{route:?}");
     }
     server.clock.advance(Duration::from_secs(8 * 86_400));
-    for route in [&QUERY, &WRITE, &ADMIN, &LIVE, &LOGIN] {
+    for route in [&QUERY, &WRITE, &REPORT, &ADMIN, &LIVE, &LOGIN] {
         let late = [("cookie", ada.as_str()), ("x-csrf-token", &token)];
         let found = code(&server, request(route, &late)).await;
         assert_eq!((found.0, found.1.as_str()), (401, "session_expired"), "{route:?}");
@@ -421,6 +422,10 @@ fn needed(method: &Method, path: &str) -> Need {
         Need::One(access::Permission::EventsWrite)
     } else if begins(&["/v1/events/schemas", "/v1/events/dead-letters"]) && *method != Method::GET {
         Need::One(access::Permission::RulesWrite)
+    } else if path == "/api/v1/report" {
+        Need::One(access::Permission::PullsWrite)
+    } else if begins(&["/v1/pulls", "/api/v1/pulls", "/api/v1/events"]) {
+        Need::One(access::Permission::PullsRead)
     } else if path.starts_with("/v1/events/") {
         Need::One(access::Permission::EventsRead)
     } else if is_write {
