@@ -10,6 +10,10 @@ use super::{Container, ContainerKind, ImageEvent, ImageEventReason};
 use crate::settings::{IMAGE_BYTES_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX};
 use crate::view::{FailureSource, PullFailure};
 
+/// How late an event may come that is taken for new. Clocks of nodes differ by less.
+const DELAY_MAX_MS: i64 = 120_000;
+/// The times of events have whole seconds.
+const RESOLUTION_MS: i64 = 999;
 /// Texts that repeat a reason and say nothing more.
 const EMPTY_TEXT_PREFIX: &str = "Error: ";
 
@@ -35,7 +39,10 @@ pub(super) struct HeardOfImage {
 
 #[derive(Clone, Debug)]
 pub(super) struct HeardFailure {
-    pub(super) at: Timestamp,
+    /// When it happened, by the cluster's clock.
+    at: Timestamp,
+    /// When it happened at the latest, by this server's clock as far as that can be told.
+    pub(super) known_at: Timestamp,
     /// Whether the text tells the cause.
     pub(super) tells: bool,
     pub(super) failure: PullFailure,
@@ -47,7 +54,7 @@ impl HeardOf {
     }
 
     /// Takes an event and returns when the newest one happened.
-    pub(super) fn apply(&mut self, at: Timestamp, event: &ImageEvent) -> Timestamp {
+    pub(super) fn apply(&mut self, now: Timestamp, at: Timestamp, event: &ImageEvent) -> Timestamp {
         let container = cut(&event.container, NAME_BYTES_MAX);
         let image = event.image.as_ref().map(|image| cut(image, IMAGE_BYTES_MAX));
         let known = self.images.iter().position(|known| {
@@ -55,12 +62,12 @@ impl HeardOf {
         });
         if let Some(index) = known {
             if let Some(known) = self.images.get_mut(index) {
-                known.apply(at, event);
+                known.apply(now, at, event);
             }
         } else if self.images.len() < CONTAINERS_PER_POD_MAX {
             let last = (at, event.reason);
             let mut new = HeardOfImage { container, image, last, failure: None };
-            new.apply(at, event);
+            new.apply(now, at, event);
             self.images.push(new);
         }
         self.images.iter().map(|image| image.last.0).max().unwrap_or(at)
@@ -109,7 +116,7 @@ impl HeardOfImage {
         self.failure.as_ref()
     }
 
-    fn apply(&mut self, at: Timestamp, event: &ImageEvent) {
+    fn apply(&mut self, now: Timestamp, at: Timestamp, event: &ImageEvent) {
         if self.last <= (at, event.reason) {
             self.last = (at, event.reason);
             if self.is_there() {
@@ -123,14 +130,17 @@ impl HeardOfImage {
         let tells = event.reason != ImageEventReason::BackOff
             && !event.message.starts_with(EMPTY_TEXT_PREFIX);
         let replaces =
-            self.failure.as_ref().is_none_or(|known| (known.tells, known.at) <= (tells, at));
+            self.failure.as_ref().is_none_or(|known| (known.tells, known.at) < (tells, at));
         if replaces {
             let failure = PullFailure {
                 reason: reason.into(),
                 message: cut(&event.message, MESSAGE_BYTES_MAX),
                 source: FailureSource::Kubelet,
             };
-            self.failure = Some(HeardFailure { at, tells, failure });
+            // A node's clock may be behind, but an event that comes now happened just now; one that is listed may be old.
+            let is_new = now.millis_since(at) <= DELAY_MAX_MS;
+            let known_at = if is_new { now } else { at.saturating_add_millis(RESOLUTION_MS) };
+            self.failure = Some(HeardFailure { at, known_at, tells, failure });
         }
     }
 }

@@ -161,8 +161,8 @@ impl ClusterPods {
 
     /// Returns why the kubelet of `node` could not get an image, as far as it said so after `since`.
     ///
-    /// Kubelets say it in events, whose times have whole seconds, and in the status of pods, whose time is when it changed
-    /// here.
+    /// Kubelets say it in events and in the status of pods. What is new counts as said when it came here, for clocks of nodes
+    /// may differ; what was listed later has its own time.
     #[must_use]
     pub fn failure_of(
         &self,

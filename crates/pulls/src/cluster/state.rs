@@ -136,7 +136,7 @@ impl State {
         }
         let is_known = self.pods.contains_key(&uid);
         let heard = self.heard.entry(Arc::clone(&uid)).or_insert_with(|| HeardOf::new(at));
-        let newest = heard.apply(at, &event);
+        let newest = heard.apply(now, at, &event);
         let before = heard.expires_at;
         heard.expires_at = expiry(now, newest, is_known);
         let after = heard.expires_at;

@@ -14,9 +14,6 @@ use crate::cluster::{Container, ContainerState, PodReference};
 use crate::filter::{PodFilter, contains};
 use crate::view::{FailureSource, PullFailure};
 
-/// How far events and this server may be apart: the times of events have whole seconds.
-const EVENT_RESOLUTION_MS: i64 = 999;
-
 /// Why a container waits that has its image.
 const REASONS_AFTER_THE_IMAGE: &[&str] = &[
     "Completed",
@@ -241,7 +238,7 @@ impl Place<'_> {
     fn failure(&self, since: Timestamp) -> Option<Ranked> {
         let heard = self.heard.and_then(HeardOfImage::failure).map(|heard| Ranked {
             rank: if heard.tells { 3 } else { 1 },
-            at: heard.at.saturating_add_millis(EVENT_RESOLUTION_MS),
+            at: heard.known_at,
             failure: heard.failure.clone(),
         });
         [self.failure_in_status(), heard]

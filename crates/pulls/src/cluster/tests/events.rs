@@ -169,17 +169,27 @@ fn apply(cluster: &ClusterPods, step: &Step) {
     }
 }
 
+/// Returns what waits, what is asked for, and since when what failed.
+fn known(cluster: &ClusterPods) -> (Vec<String>, Vec<AskedFor>, Vec<bool>) {
+    let failed = (0..30).map(|millis| {
+        let since = at(0).saturating_add_millis(millis);
+        cluster.failure_of(NODE, &names("x"), since).is_some()
+    });
+    (who_waits(cluster, &names("x")), cluster.asked_for(NODE), failed.collect())
+}
+
 proptest! {
     #[test]
     fn what_waits_is_what_was_last_said_to_wait(steps in prop::collection::vec(step(), 0..30)) {
-        let (_, cluster) = cluster();
+        let (clock, cluster) = cluster();
         let mut model = std::collections::BTreeSet::new();
         for step in &steps {
             apply(&cluster, step);
             // The same a second time, as after a watch that was interrupted, changes nothing.
-            let before = (who_waits(&cluster, &names("x")), cluster.asked_for(NODE));
+            let before = known(&cluster);
+            clock.advance(std::time::Duration::from_millis(1));
             apply(&cluster, step);
-            prop_assert_eq!(&before, &(who_waits(&cluster, &names("x")), cluster.asked_for(NODE)));
+            prop_assert_eq!(&before, &known(&cluster));
             match step {
                 Step::Waits(pod) => drop(model.insert(*pod)),
                 Step::Runs(pod) | Step::Deleted(pod) => drop(model.remove(pod)),

@@ -55,17 +55,30 @@ fn an_event_says_why_until_the_image_is_there() {
     ] {
         let (_, cluster) = cluster();
         cluster.pod_applied(creating("a", "x"));
-        cluster.event(with_text(event("a", reason, -5), TEXT));
-        assert_eq!(failure(&cluster, at(-6)), said(word, TEXT));
+        cluster.event(with_text(event("a", reason, -200), TEXT));
+        assert_eq!(failure(&cluster, at(-201)), said(word, TEXT));
         // The times of events have whole seconds.
-        let within = at(-5).saturating_add_millis(999);
+        let within = at(-200).saturating_add_millis(999);
         assert_eq!(failure(&cluster, within), said(word, TEXT));
-        assert_eq!(failure(&cluster, at(-4)), None);
+        assert_eq!(failure(&cluster, at(-199)), None);
         cluster.event(event("a", Pulling, -3));
-        assert_eq!(failure(&cluster, at(-6)), said(word, TEXT));
+        assert_eq!(failure(&cluster, at(-201)), said(word, TEXT));
         cluster.event(event("a", Pulled, -2));
-        assert_eq!(failure(&cluster, at(-6)), None);
+        assert_eq!(failure(&cluster, at(-201)), None);
     }
+}
+
+#[test]
+fn a_failure_that_comes_now_happened_now_whatever_the_node_has_for_a_clock() {
+    let (clock, cluster) = cluster();
+    cluster.pod_applied(creating("a", "x"));
+    let failed = with_text(event("a", Failed, -30), TEXT);
+    cluster.event(failed.clone());
+    assert_eq!(failure(&cluster, at(0)), said("ErrImagePull", TEXT));
+    // That it is listed again is not new.
+    clock.advance(std::time::Duration::from_secs(10));
+    cluster.event(failed);
+    assert_eq!(failure(&cluster, at(1)), None);
 }
 
 #[test]
