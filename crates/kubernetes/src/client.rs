@@ -21,7 +21,6 @@ pub(crate) async fn client(access: &Access) -> Result<Option<Client>, String> {
             Err(kube::config::InClusterError::ReadEnvironmentVariable(_)) => return Ok(None),
             Err(error) => return Err(chain(&error)),
         },
-        Access::InCluster => Config::incluster_env().map_err(|error| chain(&error))?,
         Access::Kubeconfig { path, context } => {
             let file = Kubeconfig::read_from(path).map_err(|error| chain(&error))?;
             let options =

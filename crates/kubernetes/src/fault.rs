@@ -8,6 +8,9 @@ use kube::core::Status;
 /// The longest reason, in bytes.
 const REASON_BYTES_MAX: usize = 512;
 
+/// The cause of a refusal of a version that the server does not know yet.
+const VERSION_TOO_LARGE: &str = "ResourceVersionTooLarge";
+
 /// A request or a watch that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
@@ -46,9 +49,15 @@ impl Fault {
 
     /// Takes what a server answers, or says within a watch.
     pub(crate) fn of_status(asked: &Asked<'_>, status: &Status) -> Self {
-        let asked_wait = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+        let details = status.details.as_ref();
+        let asked_wait = details.map_or(0, |details| details.retry_after_seconds);
+        // The server was restored from a backup, and has not come as far as the watch was.
+        let is_ahead = details.is_some_and(|details| {
+            details.causes.iter().any(|cause| cause.reason == VERSION_TOO_LARGE)
+        });
         let kind = match status.code {
             410 => FaultKind::Gone,
+            _ if is_ahead => FaultKind::Gone,
             429 | 503 => FaultKind::Busy { for_at_least: Duration::from_secs(asked_wait.into()) },
             _ => FaultKind::Other,
         };
@@ -101,7 +110,13 @@ fn cut(mut text: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+
+    fn status(json: Value) -> Status {
+        serde_json::from_value(json).expect("a status")
+    }
 
     #[test]
     fn a_status_says_what_to_do() {
@@ -125,6 +140,22 @@ mod tests {
         check(429, None, busy, "cannot list pods in all namespaces: too bad (429)");
         check(503, None, busy, "cannot list pods in all namespaces: too bad (503)");
         check(500, None, FaultKind::Other, "cannot list pods in all namespaces: too bad (500)");
+    }
+
+    #[test]
+    fn a_version_from_before_a_restore_is_gone() {
+        let asked = Asked { verb: "watch", resource: "pods", namespace: None };
+        let status = status(json!({"code": 504, "reason": "Timeout", "message": "too large",
+            "details": {"causes": [{"reason": VERSION_TOO_LARGE, "message": "too large"}]}}));
+        assert_eq!(Fault::of_status(&asked, &status).kind, FaultKind::Gone);
+    }
+
+    #[test]
+    fn a_server_says_how_long_to_wait() {
+        let asked = Asked { verb: "list", resource: "pods", namespace: None };
+        let status = status(json!({"code": 429, "details": {"retryAfterSeconds": 7}}));
+        let for_at_least = Duration::from_secs(7);
+        assert_eq!(Fault::of_status(&asked, &status).kind, FaultKind::Busy { for_at_least });
     }
 
     #[test]

@@ -16,8 +16,6 @@ pub const NAMESPACES_MAX: usize = 100;
 pub enum Access {
     /// As a pod of the cluster if this is one, else not at all.
     Automatic,
-    /// As a pod of the cluster.
-    InCluster,
     /// As a kubeconfig file says.
     Kubeconfig {
         /// The file.
