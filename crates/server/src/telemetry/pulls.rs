@@ -6,7 +6,7 @@ use std::sync::Arc;
 use platform::HistogramSnapshot;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
-use pulls::{PULL_DURATION_BOUNDS, Pulls, TenantTotals, Totals};
+use pulls::{ClusterFigures, Connection, PULL_DURATION_BOUNDS, Pulls, TenantTotals, Totals};
 
 use super::encode::{Metric, Writer};
 
@@ -38,6 +38,19 @@ const PULLS_REFUSED: Metric = Metric::new(
 const RESYNCS: Metric = Metric::new(
     "sse_resyncs",
     "Total times that a client fell behind and was brought up to date from memory.",
+);
+const CLUSTER: Metric = Metric::new(
+    "cluster_connected",
+    "Whether the pods of a Kubernetes cluster that is watched are known.",
+);
+const PODS: Metric = Metric::new("pods_waiting", "Number of pods with a container that waits.");
+const PODS_DROPPED: Metric = Metric::new(
+    "pods_dropped",
+    "Total pods and pods with events that were not kept, because there were too many.",
+);
+const MESSAGES: Metric = Metric::new(
+    "kubelet_messages_unknown",
+    "Total events of kubelets about images whose text is not known.",
 );
 const QUEUED: Metric = Metric::new("history_queued", "Pulls that wait for the state database.");
 const WRITTEN: Metric =
@@ -84,12 +97,34 @@ impl Collector for PullsCollector {
         writer.counter(REFUSED, sum(|tenant| tenant.reports_refused))?;
         writer.counter(PULLS_REFUSED, sum(|tenant| tenant.pulls_refused))?;
         writer.counter(RESYNCS, sum(|tenant| tenant.resyncs))?;
+        encode_clusters(&mut writer, &totals)?;
         writer.gauge(QUEUED, totals.history.queued)?;
         writer.counter(WRITTEN, totals.history.written)?;
         writer.counter(DROPPED, totals.history.dropped)?;
         writer.counter(PUBLISHED, totals.history.published)?;
         writer.counter(HISTORY_FAILURES, totals.history.failures)
     }
+}
+
+fn encode_clusters(writer: &mut Writer<'_>, totals: &Totals) -> fmt::Result {
+    let clusters: Vec<_> = totals
+        .tenants
+        .iter()
+        .flat_map(|(id, tenant)| tenant.clusters.iter().map(move |cluster| (id.as_str(), cluster)))
+        .filter(|(_, cluster)| cluster.connection != Connection::Off)
+        .collect();
+    let each = |of: fn(&ClusterFigures) -> u64| {
+        clusters.iter().map(move |(tenant, cluster)| {
+            ([("cluster", &*cluster.name), ("tenant", *tenant)], of(cluster))
+        })
+    };
+    writer.gauges(CLUSTER, each(|cluster| u64::from(cluster.connection == Connection::Live)))?;
+    writer.gauges(PODS, each(|cluster| cluster.totals.pods as u64))?;
+    writer.counters(
+        PODS_DROPPED,
+        each(|cluster| cluster.totals.pods_dropped + cluster.totals.pods_heard_of_dropped),
+    )?;
+    writer.counters(MESSAGES, each(|cluster| cluster.totals.unknown_messages))
 }
 
 fn failed(tenant: &TenantTotals) -> u64 {
