@@ -75,10 +75,17 @@ fn vec_of(traces: Option<BoxedLayer>, lines: BoxedLayer) -> Vec<BoxedLayer> {
     traces.into_iter().chain([lines]).collect()
 }
 
+/// The client of Kubernetes, which logs as errors what is expected: refusals and connections that end. What does not work is
+/// told where it is handled. Whoever names it in the level sees it.
+const SILENT: &str = "kube_client";
+
 fn filter(level: &str) -> anyhow::Result<EnvFilter> {
-    EnvFilter::builder()
-        .parse(level)
-        .map_err(|error| anyhow::Error::new(error).context(format!("log.level '{level}'")))
+    let parse = |level: &str| {
+        let parsed = EnvFilter::builder().parse(level);
+        parsed.map_err(|error| anyhow::Error::new(error).context(format!("log.level '{level}'")))
+    };
+    let filter = parse(level)?;
+    if level.contains(SILENT) { Ok(filter) } else { parse(&format!("{filter},{SILENT}=off")) }
 }
 
 fn is_colourful() -> bool {

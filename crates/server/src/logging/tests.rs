@@ -129,6 +129,26 @@ fn spans_of_traces_do_not_show() {
 }
 
 #[test]
+fn the_client_of_kubernetes_is_silent_unless_it_is_named() {
+    for (level, expected) in
+        [("info", false), ("debug,kube_client=warn", true), ("tinyobs=debug,info", false)]
+    {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let lines = human(move || writer.clone(), false);
+        let filter = filter(level).expect("a filter");
+        let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::error!(target: "kube_client::client::builder", "failed with status 503");
+            tracing::info!("a line");
+        });
+        let text = String::from_utf8(kept.0.lock().clone()).expect("text");
+        assert_eq!(text.contains("503"), expected, "{level}: {text}");
+        assert!(text.contains("a line"), "{level}: {text}");
+    }
+}
+
+#[test]
 fn the_level_can_change() {
     let (level, handle) = reload::Layer::new(filter("warn").expect("a filter"));
     let log = Log { level: handle, sampler: sampler(0).0 };
