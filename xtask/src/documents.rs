@@ -34,7 +34,7 @@ pub(crate) fn check() -> anyhow::Result<Vec<String>> {
     }
     findings.extend(check_architecture()?);
     findings.extend(check_left_overs()?);
-    findings.extend(check_security()?);
+    findings.extend(check_findings()?);
     Ok(findings)
 }
 
@@ -120,23 +120,24 @@ fn check_architecture() -> anyhow::Result<Vec<String>> {
     Ok(findings)
 }
 
-/// Finds tests that the table of security findings names, but that do not exist.
-fn check_security() -> anyhow::Result<Vec<String>> {
-    const PAGE: &str = "docs/security.md";
-    let text = fs::read_to_string(PAGE).with_context(|| format!("read {PAGE}"))?;
+/// Finds tests that the tables of findings name, but that do not exist.
+fn check_findings() -> anyhow::Result<Vec<String>> {
     let mut functions = BTreeSet::new();
     for file in [sources(Path::new("crates"))?, sources(Path::new("xtask/src"))?].concat() {
         let text = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
         functions.extend(text.lines().filter_map(function_of).map(str::to_owned));
     }
-    let named = named_tests(&text);
-    let mut findings: Vec<_> = named
-        .iter()
-        .filter(|name| !functions.contains(**name))
-        .map(|name| format!("{PAGE}: names the test '{name}', which does not exist"))
-        .collect();
-    if named.is_empty() {
-        findings.push(format!("{PAGE}: names no test"));
+    let mut findings = Vec::new();
+    for page in ["docs/security.md", "docs/pulls-findings.md"] {
+        let text = fs::read_to_string(page).with_context(|| format!("read {page}"))?;
+        let named = named_tests(&text);
+        let missing = named.iter().filter(|name| !functions.contains(**name));
+        findings.extend(
+            missing.map(|name| format!("{page}: names the test '{name}', which does not exist")),
+        );
+        if named.is_empty() {
+            findings.push(format!("{page}: names no test"));
+        }
     }
     Ok(findings)
 }

@@ -14,6 +14,8 @@ mod page;
 mod peers;
 mod program;
 mod prometheus;
+mod pulls;
+mod real_pulls;
 mod recorder;
 mod shutdown;
 mod tls;

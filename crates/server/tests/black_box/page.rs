@@ -29,16 +29,25 @@ fn an_administrator_logs_in_makes_a_key_revokes_it_and_sees_the_audit_log() {
     browse("e2e:admin", &["--set", "auth.mode=keys", "--set", &key]);
 }
 
-/// Runs a script of the page against a server that was started with `arguments`.
-fn browse(script: &str, arguments: &[&str]) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let web = root.join("web");
-    if !is_installed("chromium") || !web.join("dist/index.html").is_file() {
+/// Returns whether there are a browser and a page for it; says so in one line when there are not.
+pub(crate) fn can_browse() -> bool {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web/dist/index.html");
+    let can = is_installed("chromium") && page.is_file();
+    if !can {
         announce(
             "skipped: the page's test needs chromium and a built page (make web/dist/index.html)",
         );
+    }
+    can
+}
+
+/// Runs a script of the page against a server that was started with `arguments`.
+fn browse(script: &str, arguments: &[&str]) {
+    if !can_browse() {
         return;
     }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let web = root.join("web");
     let artefacts: PathBuf = root.join("artefacts");
     std::fs::create_dir_all(&artefacts).expect("a folder for the pictures");
     let data = tempfile::tempdir().expect("a folder");
