@@ -116,7 +116,8 @@ impl State {
     fn look(&mut self, now: Timestamp) -> Snapshot {
         let mut error = String::new();
         if let Err(failure) = self.try_look(now) {
-            tracing::warn!(error = %failure, "cannot look at the content store");
+            // Whoever asked logs when looking begins and ceases to fail.
+            tracing::debug!(error = %failure, "cannot look at the content store");
             error = format!("{failure}: {}", failure.source);
             error.truncate(error.floor_char_boundary(ERROR_BYTES_MAX));
         }
