@@ -94,6 +94,13 @@ fn processor_time() -> Duration {
     Duration::from_nanos(statistics.split_whitespace().next().unwrap().parse().unwrap())
 }
 
+/// Returns how much memory this process has, in KiB.
+fn memory() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
 async fn measure(name: &str, interest: InterestOf) {
     let folder = tempfile::tempdir().unwrap();
     let url = StateUrl::Sqlite { path: folder.path().join("state.sqlite") };
@@ -111,6 +118,7 @@ async fn measure(name: &str, interest: InterestOf) {
     let count = if name == "nobody" { 0 } else { SUBSCRIBERS };
     let mut subscribers: Vec<Subscription> =
         (0..count).map(|number| pulls.subscribe(&tenant, interest(number)).unwrap()).collect();
+    let memory_before = memory();
     let (mut reporting, mut reading, mut ticking, mut heard) =
         <(Duration, Duration, Duration, usize)>::default();
     for second in 0..=SECONDS {
@@ -149,4 +157,6 @@ async fn measure(name: &str, interest: InterestOf) {
         share(reading),
         heard / SECONDS,
     );
+    let more = memory().saturating_sub(memory_before);
+    println!("{:>14}  {:.1} KiB a pull", "", more as f64 / (NODES * PULLS) as f64);
 }

@@ -32,19 +32,23 @@ impl PullFilter {
     /// Returns whether a pull is asked for. Allocates nothing.
     #[must_use]
     pub fn matches(&self, pull: &PullView) -> bool {
-        self.wants_state(pull.state) && self.matches_but_for_state(pull)
+        self.wants_state(pull.state) && self.matches_rest(pull) && self.matches_image(pull)
     }
 
     pub(crate) fn wants_state(&self, state: PullState) -> bool {
         self.states.is_empty() || self.states.contains(&state)
     }
 
-    pub(crate) fn matches_but_for_state(&self, pull: &PullView) -> bool {
+    pub(crate) fn matches_image(&self, pull: &PullView) -> bool {
+        self.image.as_deref().is_none_or(|part| names(pull, part))
+    }
+
+    /// Returns whether everything but state and image fits.
+    pub(crate) fn matches_rest(&self, pull: &PullView) -> bool {
         let same = |asked: &Option<String>, is: &str| asked.as_deref().is_none_or(|a| a == is);
         same(&self.node, &pull.node)
             && same(&self.cluster, &pull.cluster)
             && same(&self.id, &pull.id)
-            && self.image.as_deref().is_none_or(|part| names(pull, part))
             && self.pods_match(&pull.pods)
     }
 

@@ -6,12 +6,13 @@
 //! than the ring reaches is told everything that runs and everything that ended since.
 
 mod board;
+mod marks;
 mod subscription;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use platform::Timestamp;
 use tokio::sync::Notify;
 
@@ -21,6 +22,7 @@ use crate::view::PullView;
 
 use board::Board;
 pub(crate) use board::Place;
+use marks::Marks;
 pub(crate) use subscription::Counted;
 pub use subscription::{Batch, Subscription};
 
@@ -41,6 +43,8 @@ pub(crate) struct Hub {
     /// Wakes those who follow all nodes. Who follows one node is woken by that.
     news: Arc<Notify>,
     layer_followers: AtomicUsize,
+    /// Locked when somebody comes or goes.
+    marks: Mutex<Marks>,
     resyncs: AtomicU64,
 }
 
@@ -51,6 +55,7 @@ impl Hub {
             board: RwLock::new(Board::new(run, settings)),
             news: Arc::default(),
             layer_followers: AtomicUsize::new(0),
+            marks: Mutex::default(),
             resyncs: AtomicU64::new(0),
         }
     }

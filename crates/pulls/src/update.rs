@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use platform::Timestamp;
@@ -99,6 +100,17 @@ pub struct Update {
     /// Which layer, where it is about one.
     pub layer: Option<usize>,
     rendered: OnceLock<bytes::Bytes>,
+    /// One bit for each image that somebody asks for: whether it was compared, and whether it fits.
+    compared: AtomicU64,
+    fits: AtomicU64,
+}
+
+/// What those share who ask for the same image: a bit of updates that came after its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) bit: u32,
+    /// Updates up to this number may have the bit from somebody before.
+    pub(crate) since: u64,
 }
 
 impl Update {
@@ -109,7 +121,25 @@ impl Update {
         pull: Arc<PullView>,
         layer: Option<usize>,
     ) -> Arc<Self> {
-        Arc::new(Self { id, kind, at, pull, layer, rendered: OnceLock::new() })
+        let (compared, fits) = (AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(Self { id, kind, at, pull, layer, rendered: OnceLock::new(), compared, fits })
+    }
+
+    /// Returns what `compare` says, or said to somebody before who asks for the same.
+    pub(crate) fn fits(&self, mark: Mark, compare: impl FnOnce() -> bool) -> bool {
+        if self.id.number <= mark.since {
+            return compare();
+        }
+        let bit = 1 << mark.bit;
+        if self.compared.load(Ordering::Acquire) & bit != 0 {
+            return self.fits.load(Ordering::Relaxed) & bit != 0;
+        }
+        let fits = compare();
+        if fits {
+            self.fits.fetch_or(bit, Ordering::Relaxed);
+        }
+        self.compared.fetch_or(bit, Ordering::Release);
+        fits
     }
 
     /// Returns what `render` makes of it: made once, by the first who asks, for all. Everybody passes the same function.

@@ -13,7 +13,7 @@ use super::board::News;
 use crate::error::TooManySubscribers;
 use crate::filter::PullFilter;
 use crate::pulls::Interest;
-use crate::update::{Update, UpdateId, UpdateKind};
+use crate::update::{Mark, Update, UpdateId, UpdateKind};
 
 /// What a subscriber is told at once.
 #[derive(Clone, Debug)]
@@ -35,6 +35,8 @@ pub struct Subscription {
     hub: Arc<Hub>,
     clock: Arc<dyn Clock>,
     filter: PullFilter,
+    /// Shared with those who ask for the same image.
+    mark: Option<Mark>,
     layers: bool,
     news: Arc<Notify>,
     begin: Option<Begin>,
@@ -99,10 +101,16 @@ impl Subscription {
             Some(node) => hub.board.write().follow(node),
             None => Arc::clone(&hub.news),
         };
+        let mark = filter.image.as_deref().and_then(|image| {
+            let mut marks = hub.marks.lock();
+            let newest = hub.board.read().position().number;
+            marks.hold(image, newest)
+        });
         Self {
             hub: Arc::clone(hub),
             clock: Arc::clone(clock),
             filter,
+            mark,
             layers,
             news,
             begin: Some(after.map_or(Begin::Everything, Begin::After)),
@@ -206,13 +214,21 @@ impl Subscription {
         }
         // Whoever asks for some states has to hear that a pull has left them for good.
         let whatever_state = update.kind.is_final() || update.kind == UpdateKind::PullRemoved;
-        (whatever_state || self.filter.wants_state(update.pull.state))
-            && self.filter.matches_but_for_state(&update.pull)
+        let pull = &update.pull;
+        (whatever_state || self.filter.wants_state(pull.state))
+            && match self.mark {
+                Some(mark) => update.fits(mark, || self.filter.matches_image(pull)),
+                None => self.filter.matches_image(pull),
+            }
+            && self.filter.matches_rest(pull)
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
+        if let Some(mark) = self.mark {
+            self.hub.marks.lock().release(mark);
+        }
         if self.layers {
             self.hub.layer_followers.fetch_sub(1, Ordering::Relaxed);
         }

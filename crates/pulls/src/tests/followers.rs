@@ -164,6 +164,45 @@ async fn a_filter_is_held_to_and_ends_are_told_whatever_states_are_asked_for() {
 }
 
 #[tokio::test]
+async fn what_one_found_is_not_taken_for_what_another_asks() {
+    let world = world().await;
+    let of = |image: &str| {
+        let filter = PullFilter { image: Some(image.to_owned()), ..PullFilter::default() };
+        follow(&world, Interest { filter, ..Interest::default() })
+    };
+    for round in 1..10 {
+        // Two who ask for the same, who leave, and one who takes their place.
+        let mut even = [of("even-"), of("EVEN-")];
+        even.iter_mut().for_each(|each| drop(now(each)));
+        world.clock.advance(Duration::from_millis(100));
+        let names = ["even", "odd"].map(|name| format!("{name}-{round}"));
+        send(&world, "n", names.iter().map(|name| completed(name)).collect());
+        for subscription in &mut even {
+            let [name, _] = &names;
+            let expected = [format!("PullStarted {name} 100"), format!("PullCompleted {name} 100")];
+            assert_eq!(now(subscription), expected);
+        }
+        drop(even);
+        let odd = now(&mut of("odd-"));
+        assert!(odd.len() == round && odd.iter().all(|said| said.contains("odd")), "{odd:?}");
+    }
+    // More than can share.
+    let mut many: Vec<Subscription> =
+        (0..100).map(|number| of(&format!("library/odd-{number}:"))).collect();
+    for (number, subscription) in many.iter_mut().enumerate() {
+        assert_eq!(now(subscription).len(), usize::from((1..10).contains(&number)), "{number}");
+    }
+    world.clock.advance(Duration::from_millis(100));
+    send(&world, "n", vec![completed("odd-50"), completed("odd-99")]);
+    for (number, subscription) in many.iter_mut().enumerate() {
+        let expected = if [50, 99].contains(&number) { 2 } else { 1 };
+        let heard = now(subscription);
+        assert_eq!(heard.len(), expected, "{number}");
+        assert_eq!(heard[0] == "nothing yet", expected == 1, "{number}");
+    }
+}
+
+#[tokio::test]
 async fn whoever_was_away_hears_what_was_missed() {
     let world = world().await;
     let mut before = follow_all(&world);
