@@ -5,15 +5,14 @@
 # Tags move: where builds must repeat, pin each FROM to a digest of yours.
 ARG RUST=1.95
 
-FROM rust:${RUST}-alpine AS build
-RUN apk add --no-cache musl-dev
+FROM rust:${RUST}-bookworm AS build
 WORKDIR /src
 COPY . .
-RUN cargo build --profile agent --locked --package agent
+RUN scripts/agent.sh /build
 
 FROM gcr.io/distroless/static-debian12:nonroot
 LABEL org.opencontainers.image.title="TinyObs agent" org.opencontainers.image.licenses="Apache-2.0"
-COPY --from=build /src/target/agent/tinyobs-agent /usr/local/bin/tinyobs-agent
+COPY --from=build /build/agent/tinyobs-agent /usr/local/bin/tinyobs-agent
 # The chart runs it as root, without capabilities: containerd's folder and socket are root's.
 USER 65532:65532
 EXPOSE 9810

@@ -26,8 +26,9 @@ const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// Most connections at a time. Further ones wait.
 const CONNECTIONS_MAX: usize = 16;
 
-/// The longest that a connection is kept.
-const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
+/// The longest that a connection is kept. Each is for one answer, so that those who say nothing hold up a probe for less
+/// than it waits.
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// The pause after a connection could not be taken, as without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -207,7 +208,8 @@ async fn converse(stream: TcpStream, statistics: Arc<Statistics>, clock: Arc<dyn
         let answer = answer(request.method(), request.uri().path(), &statistics, now);
         async move { Ok::<_, std::convert::Infallible>(answer) }
     });
-    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), answers);
+    let connection =
+        http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), answers);
     tokio::select! {
         biased;
         () = end => {}

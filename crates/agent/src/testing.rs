@@ -1,7 +1,8 @@
 //! What tests of pulls need: a real containerd, a real registry, a proxy between both that slows down and fails as it is told,
-//! and images to pull. Everything is on free ports of 127.0.0.1 and in folders of its own, and ends when it is dropped.
+//! and images to pull; and a containerd in memory for what the real one here does not do. Everything is on free ports of 127.0.0.1 and in folders of its own, and ends when it is dropped.
 
 mod containerd;
+mod fake;
 mod http;
 mod image;
 mod proxy;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use platform::{Clock as _, SystemClock};
 
 pub use containerd::{ContainerdProcess, CtrPull, pull_as_kubelet};
+pub use fake::{FakeBlob, FakeContainerd, FakeIngest, FakeLease, FakeState};
 pub use image::{TestImage, TestLayer};
 pub use proxy::{Pause, Proxy};
 pub use registry::Registry;

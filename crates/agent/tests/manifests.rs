@@ -58,6 +58,8 @@ fn an_agent_understands_the_manifests() {
         matches!(&settings.token, Token::File(file) if file == Path::new("/etc/tinyobs/token/agent-token"))
     );
     let folder = Path::new("/var/lib/containerd/io.containerd.content.v1.content");
-    assert!(matches!(&settings.look, LookAt::ContentFolder(found) if found == folder));
+    assert!(
+        matches!(&settings.look, LookAt::ContentFolder { folder: found, .. } if found == folder)
+    );
     assert_eq!(settings.listen.map(|address| address.port()), Some(9810));
 }

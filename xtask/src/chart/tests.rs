@@ -292,10 +292,20 @@ fn images_are_built_with_our_toolchain_and_run_as_nobody() {
     let manifest = read(Path::new("Cargo.toml")).expect("the workspace");
     let manifest: toml::Value = toml::from_str(&manifest).expect("TOML");
     let toolchain = manifest["workspace"]["package"]["rust-version"].as_str().expect("a version");
-    for (name, program) in [("server", "tinyobs"), ("agent", "tinyobs-agent")] {
+    for (name, program, build, built) in [
+        (
+            "server",
+            "tinyobs",
+            "cargo build --release --locked --package server",
+            "/src/target/release/tinyobs",
+        ),
+        ("agent", "tinyobs-agent", "scripts/agent.sh /build", "/build/agent/tinyobs-agent"),
+    ] {
         let file = read(Path::new(&format!("deploy/docker/{name}.Dockerfile"))).expect("a file");
         assert!(file.contains(&format!("ARG RUST={toolchain}\n")), "{name}");
-        assert!(file.contains(&format!("--locked --package {name}\n")), "{name}");
+        assert!(file.contains(&format!("RUN {build}\n")), "{name}");
+        let copy = format!("COPY --from=build {built} /usr/local/bin/{program}\n");
+        assert!(file.contains(&copy), "{name}");
         assert!(file.contains(&format!("ENTRYPOINT [\"/usr/local/bin/{program}\"]\n")), "{name}");
         assert!(file.contains("\nUSER 65532:65532\n"), "{name}");
     }

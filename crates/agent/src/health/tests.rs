@@ -1,7 +1,7 @@
 //! What the agent says of itself, and over HTTP.
 
 use http_body_util::BodyExt as _;
-use platform::SystemClock;
+use platform::SimClock;
 use report::PullReport;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -98,23 +98,36 @@ async fn each_path_is_answered() {
     check(Method::POST, "/metrics", 1, 405, "").await;
 }
 
+async fn ask(address: std::net::SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: agent\r\n\r\n").await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer, and an end");
+    answer
+}
+
 #[tokio::test]
-async fn it_answers_over_http_while_others_say_nothing() {
+async fn it_answers_over_http_however_many_say_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
+    let clock = SimClock::new(WALL);
     let statistics = Arc::new(Statistics::new(seconds(0)));
     let mut tasks = Tasks::new();
-    tasks.spawn("health", serve(listener, statistics, SystemClock::new()));
+    tasks.spawn("health", serve(listener, statistics, Arc::new(Arc::clone(&clock))));
+    assert!(ask(address).await.starts_with("HTTP/1.1 200 OK\r\n"));
     let mut silent = Vec::new();
-    for _ in 0..CONNECTIONS_MAX - 1 {
+    for _ in 0..CONNECTIONS_MAX {
         silent.push(TcpStream::connect(address).await.expect("a connection"));
     }
-    for _ in 0..2 {
-        let mut stream = TcpStream::connect(address).await.expect("a connection");
-        let request = b"GET /healthz HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).await.expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.expect("an answer");
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    }
+    let asking = ask(address);
+    tokio::pin!(asking);
+    // Whether or not all are served already, they are gone after their time.
+    let answer = loop {
+        tokio::select! {
+            biased;
+            answer = &mut asking => break answer,
+            () = tokio::task::yield_now() => clock.advance(CONNECTION_TIME_MAX),
+        }
+    };
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
 }

@@ -3,6 +3,8 @@
 use ring::digest::{SHA256, digest};
 use serde_json::json;
 
+use super::fake::FakeBlob;
+
 /// The block of a tar archive, in bytes.
 const BLOCK: usize = 512;
 /// The smallest layer: the header of a file, a block of it, and the two empty blocks at the end.
@@ -93,6 +95,27 @@ impl TestImage {
     #[must_use]
     pub fn manifest_digest(&self) -> String {
         self.manifest(own_architecture()).digest
+    }
+
+    /// Returns the blobs of the image for this machine, as a containerd has them that pulled it: index, manifest,
+    /// configuration, each with its digest and the labels by which it leads on.
+    #[must_use]
+    pub fn blobs(&self) -> Vec<(String, FakeBlob)> {
+        let blob = |document: TestDocument, label: &str| {
+            let labels =
+                if label.is_empty() { Vec::new() } else { vec![(label.to_owned(), String::new())] };
+            let labels = labels.into_iter().collect();
+            (document.digest, FakeBlob { bytes: document.bytes, labels, ..FakeBlob::default() })
+        };
+        let manifest = self.manifest(own_architecture());
+        let mut blobs = vec![
+            blob(manifest, "containerd.io/gc.ref.content.config"),
+            blob(self.config(own_architecture()), ""),
+        ];
+        if self.has_index {
+            blobs.insert(0, blob(self.index(), "containerd.io/gc.ref.content.m.0"));
+        }
+        blobs
     }
 
     /// Returns the bytes of all layers.
