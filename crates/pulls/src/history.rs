@@ -42,21 +42,25 @@ const PUT: &str = "INSERT INTO pulls (tenant, id, cluster, node, names, pods, st
      state = excluded.state, started_at = excluded.started_at, ended_at = excluded.ended_at, \
      publish = excluded.publish, detail = excluded.detail";
 const PUBLISHED: &str = "UPDATE pulls SET publish = 0 WHERE tenant = $1 AND id = $2";
+const TENANTS_TO_PUBLISH: &str =
+    "SELECT DISTINCT tenant FROM pulls WHERE publish = 1 ORDER BY tenant";
 const TO_PUBLISH: &str = "SELECT tenant, id, cluster, node, started_at, ended_at, detail FROM pulls \
-     WHERE publish = 1 ORDER BY ended_at, id LIMIT $1";
+     WHERE publish = 1 AND tenant = $1 ORDER BY ended_at, id LIMIT $2";
 const RUNNING: &str = "SELECT tenant, id, cluster, node, started_at, ended_at, detail FROM pulls \
      WHERE ended_at IS NULL AND (tenant, id) > ($1, $2) ORDER BY tenant, id LIMIT $3";
 const RECENT: &str = "SELECT tenant, id, cluster, node, started_at, ended_at, detail FROM pulls \
      WHERE (ended_at, id) > ($1, $2) ORDER BY ended_at, id LIMIT $3";
 const ONE: &str = "SELECT tenant, id, cluster, node, started_at, ended_at, detail FROM pulls \
      WHERE tenant = $1 AND id = $2";
-const EXPIRE: &str = "DELETE FROM pulls WHERE ended_at < $1 AND publish = 0";
+/// Also those that could not be published for so long.
+const EXPIRE: &str = "DELETE FROM pulls WHERE ended_at < $1";
 /// Rows of pulls that never ended, because there was no room to follow them any more.
 const EXPIRE_LOST: &str = "DELETE FROM pulls WHERE ended_at IS NULL AND started_at < $1";
-const TENANTS: &str = "SELECT DISTINCT tenant FROM pulls";
-const CUT: &str = "DELETE FROM pulls WHERE tenant = $1 AND publish = 0 AND ended_at <= \
-     (SELECT ended_at FROM pulls WHERE tenant = $1 AND ended_at IS NOT NULL \
-     ORDER BY ended_at DESC LIMIT 1 OFFSET $2)";
+const COUNTS: &str = "SELECT tenant, COUNT(*) FROM pulls GROUP BY tenant ORDER BY tenant";
+/// The oldest rows of a tenant, but for as many as may stay.
+const CUT: &str = "DELETE FROM pulls WHERE tenant = $1 AND publish = 0 AND ended_at IS NOT NULL AND \
+     started_at <= (SELECT started_at FROM pulls WHERE tenant = $1 \
+     ORDER BY started_at DESC LIMIT 1 OFFSET $2)";
 
 /// A page of ended pulls; `$node` narrows it to what the index on nodes knows.
 macro_rules! page {
@@ -165,17 +169,19 @@ impl History {
     /// Writes what waits, and publishes what ended. What fails is tried again by the next call.
     pub(crate) async fn flush(&self) {
         let mut expired_at = self.flushing.lock().await;
-        let mut done = self.write().await;
-        if done.is_ok() && self.to_publish.load(Ordering::Relaxed) {
-            done = self.publish().await;
+        let done = self.write().await;
+        if done.is_err() {
+            return self.note(done);
         }
+        let to_publish = self.to_publish.load(Ordering::Relaxed);
+        let published = if to_publish { self.publish().await } else { Ok(()) };
         let now = self.clock.monotonic();
         let is_due = expired_at.is_none_or(|last| EXPIRE_EVERY <= now.saturating_sub(last));
-        if done.is_ok() && is_due {
-            done = self.expire().await;
+        let expired = if is_due { self.expire().await } else { Ok(()) };
+        if expired.is_ok() && is_due {
             *expired_at = Some(now);
         }
-        self.note(done);
+        self.note(published.and(expired));
     }
 
     fn note(&self, done: Result<(), FlushError>) {
@@ -223,29 +229,44 @@ impl History {
         }
     }
 
+    /// Publishes what ended. What the sink does not take of one tenant holds up no other.
     async fn publish(&self) -> Result<(), FlushError> {
+        self.to_publish.store(false, Ordering::Relaxed);
+        let done = self.publish_each().await;
+        if done.is_err() {
+            self.to_publish.store(true, Ordering::Relaxed);
+        }
+        done
+    }
+
+    async fn publish_each(&self) -> Result<(), FlushError> {
+        let tenants = self.database.query(TENANTS_TO_PUBLISH, &[]).await;
+        let mut done = Ok(());
+        for tenant in tenants.map_err(PullsError::from)? {
+            let published = self.publish_of(tenant.text(0).map_err(PullsError::from)?).await;
+            done = done.and(published);
+        }
+        done
+    }
+
+    async fn publish_of(&self, tenant: &str) -> Result<(), FlushError> {
         loop {
-            let rows = self.database.query(TO_PUBLISH, &[(BATCH_ROWS as i64).into()]).await;
-            let rows = rows.map_err(PullsError::from)?;
+            let values = [tenant.into(), (BATCH_ROWS as i64).into()];
+            let rows = self.database.query(TO_PUBLISH, &values).await.map_err(PullsError::from)?;
             if rows.is_empty() {
-                self.to_publish.store(false, Ordering::Relaxed);
                 return Ok(());
             }
-            let mut by_tenant: Vec<(TenantId, Vec<Arc<PullView>>)> = Vec::new();
-            for Stored { tenant, entry } in readable(&rows) {
-                match by_tenant.iter_mut().find(|(known, _)| *known == tenant) {
-                    Some((_, views)) => views.push(entry.view),
-                    None => by_tenant.push((tenant, vec![entry.view])),
-                }
-            }
-            for (tenant, views) in by_tenant {
-                self.sink.publish(&tenant, &views).await?;
+            let ended: Vec<Stored> = readable(&rows).collect();
+            if let Some(Stored { tenant, .. }) = ended.first() {
+                let views: Vec<Arc<PullView>> =
+                    ended.iter().map(|stored| Arc::clone(&stored.entry.view)).collect();
+                self.sink.publish(tenant, &views).await?;
                 self.published.fetch_add(views.len() as u64, Ordering::Relaxed);
             }
             // What cannot be read is not asked for again either.
-            let published = rows.iter().map(|row| {
-                Ok(Statement::new(PUBLISHED, [row.text(0)?.into(), row.text(1)?.into()]))
-            });
+            let published = rows
+                .iter()
+                .map(|row| Ok(Statement::new(PUBLISHED, [tenant.into(), row.text(1)?.into()])));
             let published = published.collect::<Result<Vec<_>, PullsError>>()?;
             self.database.transaction(&published).await.map_err(PullsError::from)?;
         }
@@ -257,12 +278,13 @@ impl History {
         let by_age =
             [EXPIRE, EXPIRE_LOST].map(|statement| Statement::new(statement, [before.into()]));
         self.database.transaction(&by_age).await.map_err(PullsError::from)?;
-        let tenants = self.database.query(TENANTS, &[]).await.map_err(PullsError::from)?;
         let rows_max = i64::try_from(self.rows_max).unwrap_or(i64::MAX);
-        for tenant in &tenants {
-            let tenant = tenant.text(0).map_err(PullsError::from)?;
-            let cut = self.database.execute(CUT, &[tenant.into(), rows_max.into()]).await;
-            cut.map_err(PullsError::from)?;
+        for count in self.database.query(COUNTS, &[]).await.map_err(PullsError::from)? {
+            if count.integer(1).map_err(PullsError::from)? > rows_max {
+                let tenant = count.text(0).map_err(PullsError::from)?;
+                let cut = self.database.execute(CUT, &[tenant.into(), rows_max.into()]).await;
+                cut.map_err(PullsError::from)?;
+            }
         }
         Ok(())
     }

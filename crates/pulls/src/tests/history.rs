@@ -40,6 +40,7 @@ contract!(
     old_and_many_rows_are_removed,
     tenants_do_not_see_each_other,
     what_failed_is_written_and_published_later,
+    what_is_refused_of_one_tenant_holds_up_no_other,
 );
 
 fn pull(id: usize, node: &str) -> Report {
@@ -270,4 +271,33 @@ async fn what_failed_is_written_and_published_later(world: World) {
     world.pulls.flush().await;
     let totals = world.pulls.totals().history;
     assert_eq!((totals.queued, totals.failures), (2, 3));
+}
+
+async fn what_is_refused_of_one_tenant_holds_up_no_other(mut world: World) {
+    world.settings.history_age = Duration::from_secs(7_200);
+    world.crash().await;
+    let other = TenantId::new("another").expect("a name");
+    *world.sink.refuses.lock() = Some(other.clone());
+    for id in 0..3 {
+        world.pulls.report(&other, pull(id, &format!("n{id}"))).expect("taken");
+    }
+    world.pulls.flush().await;
+    world.pulls.report(&tenant(), pull(0, "n0")).expect("taken");
+    world.pulls.flush().await;
+    let totals = world.pulls.totals().history;
+    assert_eq!((totals.published, totals.failures), (1, 2));
+    // They are kept for as long as other rows are.
+    world.clock.advance(Duration::from_secs(7_100));
+    *world.sink.refuses.lock() = None;
+    world.pulls.flush().await;
+    assert_eq!(world.pulls.totals().history.published, 4);
+    *world.sink.refuses.lock() = Some(other.clone());
+    world.pulls.report(&other, pull(9, "n9")).expect("taken");
+    world.pulls.flush().await;
+    world.clock.advance(Duration::from_secs(7_300));
+    world.pulls.flush().await;
+    *world.sink.refuses.lock() = None;
+    world.pulls.flush().await;
+    world.pulls.flush().await;
+    assert_eq!(world.pulls.totals().history.published, 4, "it is too old");
 }

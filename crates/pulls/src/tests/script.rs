@@ -35,6 +35,8 @@ const BEGIN: i64 = 1_700_000_000_000;
 pub(super) struct Sink {
     pub(super) published: Mutex<Vec<(String, Arc<PullView>)>>,
     pub(super) fails: Mutex<bool>,
+    /// A tenant of which it takes nothing.
+    pub(super) refuses: Mutex<Option<TenantId>>,
 }
 
 impl PullSink for Sink {
@@ -43,7 +45,7 @@ impl PullSink for Sink {
         tenant: &'a TenantId,
         ended: &'a [Arc<PullView>],
     ) -> BoxFuture<'a, Result<(), SinkError>> {
-        let done = if *self.fails.lock() {
+        let done = if *self.fails.lock() || self.refuses.lock().as_ref() == Some(tenant) {
             Err(SinkError("the log is full".into()))
         } else {
             let ended = ended.iter().map(|view| (tenant.to_string(), Arc::clone(view)));
