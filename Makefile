@@ -25,7 +25,7 @@ build: web/dist/index.html ## Build the optimised program with its page: target/
 
 .PHONY: agent
 agent: ## Build the agent for nodes, without shared libraries: target/agent/tinyobs-agent
-	@scripts/say.sh "building the agent: about 5 minutes the first time"
+	@scripts/say.sh "building the agent: about 3 minutes the first time"
 	@scripts/agent.sh "$(TARGET)"
 
 .PHONY: test
