@@ -210,8 +210,7 @@ impl Pulls {
     ) -> Result<Subscription, TooManySubscribers> {
         let counted = Counted::new(&self.subscribers, self.settings.subscribers_max)?;
         let hub = &self.tenant(tenant).hub;
-        let interval = self.settings.batch_interval;
-        Ok(Subscription::new(hub, &self.clock, interest, interval, counted))
+        Ok(Subscription::new(hub, &self.clock, interest, &self.settings, counted))
     }
 
     /// Does what time brings: silence, stalls, decaying rates, expiry. To be called each second.

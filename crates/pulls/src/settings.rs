@@ -49,6 +49,8 @@ pub struct PullsSettings {
     pub subscribers_max: usize,
     /// The shortest time between two batches to a subscriber.
     pub batch_interval: Duration,
+    /// Most updates of a batch; what is more comes with the next one, at once.
+    pub batch_updates_max: usize,
     /// How long pulls stay in the state database.
     pub history_age: Duration,
     /// Most pulls of a tenant in the state database.
@@ -74,6 +76,7 @@ impl Default for PullsSettings {
             updates_kept_max: 32_768,
             subscribers_max: 4_096,
             batch_interval: Duration::from_millis(100),
+            batch_updates_max: 512,
             history_age: Duration::from_secs(30 * 86_400),
             history_rows_max: 1_000_000,
             history_queue_max: 50_000,

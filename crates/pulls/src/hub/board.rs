@@ -58,10 +58,30 @@ struct NodeNews {
 
 /// What there is to read from a position on.
 pub(super) enum News {
-    /// The updates since then; some may be of other pulls than asked for.
-    Since(Vec<Arc<Update>>),
+    /// The next updates; some may be of other pulls than asked for.
+    Since(Part),
     /// The ring does not reach back so far.
     TooFarBehind,
+}
+
+/// A part of what there is to read.
+pub(super) struct Part {
+    pub(super) updates: Vec<Arc<Update>>,
+    /// The number up to which nothing else is to be read.
+    pub(super) up_to: u64,
+    /// Whether there is more after that.
+    pub(super) has_more: bool,
+}
+
+/// What is read by somebody who knows nothing, or not enough: the newest update of each pull.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Walk {
+    /// Up to which number that was done.
+    pub(super) from: u64,
+    /// Up to which number it is done. What comes later is in the ring.
+    pub(super) until: u64,
+    /// Pulls that ended with this number or before are known.
+    pub(super) ended_after: u64,
 }
 
 impl Board {
@@ -179,24 +199,53 @@ impl Board {
         UpdateId { run: self.run, number: self.newest }
     }
 
-    /// Returns the updates after the one with number `after`.
-    pub(super) fn since(&self, after: u64) -> News {
+    /// Returns the updates after the one with number `after`, at most `updates_max`.
+    pub(super) fn since(&self, after: u64, updates_max: usize) -> News {
         let oldest = self.oldest();
         let Some(skipped) = (after + 1).checked_sub(oldest) else { return News::TooFarBehind };
         let skipped = usize::try_from(skipped).unwrap_or(usize::MAX).min(self.ring.len());
-        News::Since(self.ring.range(skipped..).flatten().cloned().collect())
+        News::Since(self.part(self.ring.range(skipped..).flatten(), updates_max))
     }
 
     /// As [`Self::since`], of a node that is followed. Costs what the node's updates cost.
-    pub(super) fn since_on(&self, node: &str, after: u64) -> News {
-        let Some(node) = self.nodes.get(node) else { return self.since(after) };
+    pub(super) fn since_on(&self, node: &str, after: u64, updates_max: usize) -> News {
+        let Some(node) = self.nodes.get(node) else { return self.since(after, updates_max) };
         let begin = node.numbers.partition_point(|number| *number <= after);
         let is_gone = |number: &u64| *number < self.oldest();
         if after < node.forgotten || node.numbers.get(begin).is_some_and(is_gone) {
             return News::TooFarBehind;
         }
-        let numbers = node.numbers.range(begin..);
-        News::Since(numbers.filter_map(|number| self.get(*number)).cloned().collect())
+        let updates = node.numbers.range(begin..).filter_map(|number| self.get(*number));
+        News::Since(self.part(updates, updates_max))
+    }
+
+    /// Returns the newest update of each pull that a walk has not come by, at most `updates_max`. Costs what all pulls in
+    /// memory cost.
+    pub(super) fn walk(&self, walk: &Walk, updates_max: usize) -> Part {
+        let ended = self.ended.iter().filter(|update| walk.ended_after < update.id.number);
+        let is_ahead =
+            |update: &&Arc<Update>| walk.from < update.id.number && update.id.number <= walk.until;
+        let mut ahead: Vec<&Arc<Update>> = self.running().chain(ended).filter(is_ahead).collect();
+        let has_more = updates_max < ahead.len();
+        if has_more {
+            ahead.select_nth_unstable_by_key(updates_max, |update| update.id.number);
+            ahead.truncate(updates_max);
+        }
+        ahead.sort_unstable_by_key(|update| update.id.number);
+        let last = ahead.last().map(|update| update.id.number).filter(|_| has_more);
+        let updates = ahead.into_iter().cloned().collect();
+        Part { updates, up_to: last.unwrap_or(walk.until), has_more }
+    }
+
+    fn part<'a>(
+        &self,
+        mut updates: impl Iterator<Item = &'a Arc<Update>>,
+        updates_max: usize,
+    ) -> Part {
+        let part: Vec<Arc<Update>> = updates.by_ref().take(updates_max).cloned().collect();
+        let has_more = updates.next().is_some();
+        let last = part.last().map(|update| update.id.number).filter(|_| has_more);
+        Part { updates: part, up_to: last.unwrap_or(self.newest), has_more }
     }
 
     pub(super) fn follow(&mut self, node: &str) -> Arc<Notify> {

@@ -9,10 +9,11 @@ use platform::Clock;
 use tokio::sync::Notify;
 
 use super::Hub;
-use super::board::News;
+use super::board::{News, Part, Walk};
 use crate::error::TooManySubscribers;
 use crate::filter::PullFilter;
 use crate::pulls::Interest;
+use crate::settings::PullsSettings;
 use crate::update::{Mark, Update, UpdateId, UpdateKind};
 
 /// What a subscriber is told at once.
@@ -39,22 +40,38 @@ pub struct Subscription {
     mark: Option<Mark>,
     layers: bool,
     news: Arc<Notify>,
-    begin: Option<Begin>,
+    /// The newest updates of all pulls, as far as they were not told yet: then comes what is in the ring.
+    walk: Option<Walk>,
+    /// Until the first batch, after which update to begin; with everything where there is none.
+    begin: Option<Option<UpdateId>>,
+    /// Whether nothing was told before the walk.
+    is_new: bool,
+    /// From which update on it follows its node.
+    follows_from: u64,
+    /// What the next batch says even if it has no updates.
+    says: Option<Says>,
     /// The number of the last update that was read.
     position: u64,
     /// When the next batch may leave.
     next_at: Duration,
-    batch_interval: Duration,
+    limits: Limits,
     _counted: Counted,
 }
 
-/// Where a subscription begins.
+/// What a batch says beside its updates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Says {
+    /// That all that was known is told now.
+    Begun,
+    /// That something was missed.
+    Missed,
+}
+
+/// Bounds of batches.
 #[derive(Clone, Copy, Debug)]
-enum Begin {
-    /// With everything in memory.
-    Everything,
-    /// After this update.
-    After(UpdateId),
+struct Limits {
+    interval: Duration,
+    updates_max: usize,
 }
 
 /// Counts a subscriber for as long as it lives.
@@ -90,7 +107,7 @@ impl Subscription {
         hub: &Arc<Hub>,
         clock: &Arc<dyn Clock>,
         interest: Interest,
-        batch_interval: Duration,
+        settings: &PullsSettings,
         counted: Counted,
     ) -> Self {
         let Interest { filter, layers, after } = interest;
@@ -101,6 +118,7 @@ impl Subscription {
             Some(node) => hub.board.write().follow(node),
             None => Arc::clone(&hub.news),
         };
+        let follows_from = hub.board.read().position().number;
         let mark = filter.image.as_deref().and_then(|image| {
             let mut marks = hub.marks.lock();
             let newest = hub.board.read().position().number;
@@ -113,24 +131,35 @@ impl Subscription {
             mark,
             layers,
             news,
-            begin: Some(after.map_or(Begin::Everything, Begin::After)),
+            walk: None,
+            is_new: false,
+            follows_from,
+            begin: Some(after),
+            says: Some(Says::Begun),
             position: 0,
             next_at: Duration::ZERO,
-            batch_interval,
+            limits: Limits {
+                interval: settings.batch_interval,
+                updates_max: settings.batch_updates_max.max(1),
+            },
             _counted: counted,
         }
     }
 
     /// Waits for the next batch. The first comes at once, and holds all pulls in memory, or what was missed since the
     /// update that was named. Then there is at most one in the interval of the settings, at once if there was none
-    /// lately: of each pull only the newest progress, but every beginning and every end.
+    /// lately: of each pull only the newest progress, but every beginning and every end. What does not fit into a batch
+    /// comes with the next one, at once.
     ///
     /// Dropping the future loses nothing.
     pub async fn next(&mut self) -> Batch {
-        if let Some(begin) = self.begin.take() {
-            let batch = self.begin(begin);
-            self.next_at = self.clock.monotonic() + self.batch_interval;
-            return batch;
+        match self.begin.take() {
+            Some(Some(id)) => self.go_on_after(id),
+            Some(None) => {
+                self.is_new = true;
+                self.begin_walk(0);
+            }
+            None => {}
         }
         loop {
             if self.clock.monotonic() < self.next_at {
@@ -140,72 +169,87 @@ impl Subscription {
             let news = Arc::clone(&self.news);
             let mut news = pin!(news.notified());
             news.as_mut().enable();
-            if let Some(batch) = self.look() {
-                self.next_at = self.clock.monotonic() + self.batch_interval;
-                return batch;
+            let (batch, has_more) = self.look();
+            if !has_more && batch.is_some() {
+                self.next_at = self.clock.monotonic() + self.limits.interval;
             }
-            news.await;
-        }
-    }
-
-    fn begin(&mut self, begin: Begin) -> Batch {
-        match begin {
-            Begin::Everything => self.everything(0),
-            Begin::After(id) => {
-                let read = {
-                    let board = self.hub.board.read();
-                    let position = board.position();
-                    let is_ours = id.run == position.run && id.number <= position.number;
-                    (is_ours.then(|| board.since(id.number)), position)
-                };
-                match read {
-                    (Some(News::Since(updates)), position) => {
-                        self.position = position.number;
-                        self.batch(updates, position)
-                    }
-                    (Some(News::TooFarBehind), _) => self.resync(id.number),
-                    (None, _) => self.resync(0),
-                }
+            match batch {
+                Some(batch) => return batch,
+                None if has_more => {}
+                None => news.await,
             }
         }
     }
 
-    /// Returns what is new, if there is anything.
-    fn look(&mut self) -> Option<Batch> {
-        let (news, position) = {
+    fn go_on_after(&mut self, id: UpdateId) {
+        let (newest, is_within_reach) = {
             let board = self.hub.board.read();
-            let news = match &self.filter.node {
-                Some(node) => board.since_on(node, self.position),
-                None => board.since(self.position),
-            };
-            (news, board.position())
+            (board.position(), matches!(board.since(id.number, 0), News::Since(_)))
         };
-        let News::Since(updates) = news else { return Some(self.resync(self.position)) };
-        self.position = position.number;
-        let batch = self.batch(updates, position);
-        (!batch.updates.is_empty()).then_some(batch)
+        let is_ours = id.run == newest.run && id.number <= newest.number;
+        if is_ours && is_within_reach {
+            self.position = id.number;
+        } else {
+            self.miss(if is_ours { id.number } else { 0 });
+        }
     }
 
-    fn resync(&mut self, after: u64) -> Batch {
+    /// Tells that something after an update was missed, and everything that is.
+    fn miss(&mut self, after: u64) {
         self.hub.resyncs.fetch_add(1, Ordering::Relaxed);
-        Batch { resync: true, ..self.everything(after) }
+        self.says = Some(Says::Missed);
+        self.is_new = false;
+        self.begin_walk(after);
     }
 
-    /// Returns the newest update of all pulls that run, and of those that ended after an update.
-    fn everything(&mut self, after: u64) -> Batch {
-        let (mut updates, position): (Vec<_>, _) = {
-            let board = self.hub.board.read();
-            let ended = board.ended().filter(|update| update.id.number > after);
-            (board.running().chain(ended).cloned().collect(), board.position())
+    fn begin_walk(&mut self, ended_after: u64) {
+        let until = self.hub.board.read().position().number;
+        self.walk = Some(Walk { from: 0, until, ended_after });
+    }
+
+    /// Returns what is to be told, if there is anything, and whether there is more.
+    fn look(&mut self) -> (Option<Batch>, bool) {
+        let (part, run) = match self.read() {
+            (Some(part), run) => (part, run),
+            (None, _) => {
+                self.miss(self.position);
+                return (None, true);
+            }
         };
-        updates.sort_unstable_by_key(|update| update.id);
-        self.position = position.number;
-        self.batch(updates, position)
+        // Whoever comes has not heard of any pull that has left the states asked for.
+        let is_new = self.is_new && self.walk.is_some();
+        let mut updates = part.updates;
+        updates.retain(|update| {
+            self.wants(update) && (!is_new || self.filter.wants_state(update.pull.state))
+        });
+        self.position = part.up_to;
+        self.walk =
+            self.walk.filter(|_| part.has_more).map(|walk| Walk { from: part.up_to, ..walk });
+        if updates.is_empty() && self.says.is_none() {
+            return (None, part.has_more);
+        }
+        let resync = self.says.take() == Some(Says::Missed);
+        let position = UpdateId { run, number: part.up_to };
+        (Some(Batch { resync, updates, position }), part.has_more)
     }
 
-    fn batch(&self, mut updates: Vec<Arc<Update>>, position: UpdateId) -> Batch {
-        updates.retain(|update| self.wants(update));
-        Batch { resync: false, updates, position }
+    /// Reads the next part from the hub; `None` where the ring does not reach back so far.
+    fn read(&self) -> (Option<Part>, u64) {
+        let updates_max = self.limits.updates_max;
+        let board = self.hub.board.read();
+        let run = board.position().run;
+        let news = match (&self.walk, &self.filter.node) {
+            (Some(walk), _) => return (Some(board.walk(walk, updates_max)), run),
+            // What came before it began to follow is not among what is noted of the node.
+            (None, Some(node)) if self.follows_from <= self.position => {
+                board.since_on(node, self.position, updates_max)
+            }
+            (None, _) => board.since(self.position, updates_max),
+        };
+        match news {
+            News::Since(part) => (Some(part), run),
+            News::TooFarBehind => (None, run),
+        }
     }
 
     fn wants(&self, update: &Update) -> bool {

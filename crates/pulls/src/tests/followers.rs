@@ -161,6 +161,8 @@ async fn a_filter_is_held_to_and_ends_are_told_whatever_states_are_asked_for() {
     assert_eq!(now(&mut of_node), ["PullCompleted a 100"]);
     assert_eq!(now(&mut of_image), ["PullCompleted b 100"]);
     assert_eq!(now(&mut of_state), ["PullCompleted a 100", "PullCompleted b 100"]);
+    let mut late = filter(&|filter| filter.states = vec![PullState::Unpacking]);
+    assert_eq!(now(&mut late), [""; 0], "it was never told of them");
 }
 
 #[tokio::test]
@@ -250,6 +252,57 @@ async fn whoever_is_too_far_behind_is_brought_up_to_date() {
     assert_eq!(now(&mut all), expected);
     assert_eq!(now(&mut of_node), expected);
     assert_eq!(world.pulls.totals().tenants[0].1.resyncs, 2);
+}
+
+#[tokio::test]
+async fn a_batch_holds_only_so_much_and_the_rest_comes_at_once() {
+    let world = World::new(PullsSettings {
+        report_interval_min: Duration::ZERO,
+        batch_interval: Duration::from_millis(100),
+        batch_updates_max: 2,
+        updates_kept_max: 12,
+        ..settings()
+    })
+    .await;
+    let names = |range: std::ops::Range<usize>| range.map(|id| completed(&id.to_string()));
+    send(&world, "n", names(0..5).collect());
+    let filter = PullFilter { node: Some("n".to_owned()), ..PullFilter::default() };
+    let of_node = Interest { filter, ..Interest::default() };
+    for interest in [Interest::default(), of_node.clone()] {
+        let mut subscription = follow(&world, interest);
+        let first = subscription.next().await;
+        assert_eq!(said(Some(first.clone())), ["PullCompleted 0 100", "PullCompleted 1 100"]);
+        assert_eq!(now(&mut subscription), ["PullCompleted 2 100", "PullCompleted 3 100"]);
+        assert_eq!(now(&mut subscription), ["PullCompleted 4 100"]);
+        assert_eq!(now(&mut subscription), ["nothing yet"]);
+        // Who goes away in between goes on where it was.
+        let mut again = follow(&world, Interest { after: Some(first.position), ..of_node.clone() });
+        let mut heard = Vec::new();
+        for _ in 0..3 {
+            heard.extend(now(&mut again));
+        }
+        assert_eq!(heard.len(), 6, "beginnings and ends of three: {heard:?}");
+        assert_eq!(now(&mut again), ["nothing yet"]);
+    }
+    // Who falls behind while being told everything hears of every end all the same.
+    let mut slow = follow(&world, Interest::default());
+    let mut ends = now(&mut slow);
+    for id in 5..25 {
+        send(&world, "n", names(id..id + 1).collect());
+        if id % 8 == 0 {
+            ends.extend(now(&mut slow));
+        }
+    }
+    loop {
+        world.clock.advance(Duration::from_millis(100));
+        match now(&mut slow) {
+            more if more == ["nothing yet"] => break,
+            more => ends.extend(more),
+        }
+    }
+    ends.retain(|said| said.starts_with("PullCompleted"));
+    let expected: Vec<String> = (0..25).map(|id| format!("PullCompleted {id} 100")).collect();
+    assert_eq!(ends, expected);
 }
 
 #[tokio::test]

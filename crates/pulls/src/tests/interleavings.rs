@@ -45,6 +45,7 @@ impl Play {
     async fn new() -> Self {
         let limits = PullsSettings {
             updates_kept_max: 12,
+            batch_updates_max: 3,
             recent_age: Duration::from_secs(100_000),
             ..settings()
         };
