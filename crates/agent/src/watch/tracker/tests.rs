@@ -355,6 +355,8 @@ fn a_retry_takes_up_bytes_and_a_pull_beside_it_does_not() {
     check(&pulls, PullPhase::Downloading, &[(Downloading, 80)]);
     assert_eq!(pulls[0].layers[0].resumed_bytes, 60);
     assert_eq!(pulls[0].layers[0].started_at, Some(at(40)));
+    node.write("two", "a", 80, 55);
+    assert_eq!(node.look(55)[0].layers[0].resumed_bytes, 60);
     // A third one waits for the same layer.
     node.begin("three", "app", 60);
     let pulls = node.look(60);
@@ -442,6 +444,11 @@ fn pulls_between_two_looks_are_known_by_their_names() {
     check(&pulls, PullPhase::Completed, &[(Cached, 100), (Cached, 100)]);
     assert_eq!((pulls[0].id.as_str(), pulls[0].image_ref.as_str()), ("z", "r/app:2"));
     assert_eq!(pulls[0].started_at, Some(at(30_000)));
+    node.leases.insert("y", Lease { id: "y".into(), created_at: at(30_050), ..Lease::default() });
+    node.look(30_060);
+    node.leases.clear();
+    node.name("r/app:2", "app", 30_070);
+    assert_eq!(node.look(30_080).len(), 2);
 }
 
 #[test]
