@@ -11,8 +11,8 @@ use super::reference::is_digest;
 
 /// How many layers of a manifest, or manifests of an index, are looked at.
 pub(crate) const DESCRIPTORS_MAX: usize = 1_000;
-/// How long a document may be, in bytes; containerd has the same limit for manifests.
-pub(crate) const DOCUMENT_BYTES_MAX: usize = 8 << 20;
+/// How long a document may be, in bytes: what registries accept.
+pub(crate) const DOCUMENT_BYTES_MAX: usize = 4 << 20;
 /// How long a media type may be, in bytes.
 const MEDIA_TYPE_BYTES_MAX: usize = 255;
 /// The annotation that tells attestations from images in an index.

@@ -365,3 +365,6 @@ fn there<T>(result: Result<T, FsError>) -> Result<Option<T>, FsError> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -523,3 +523,104 @@ fn no_more_ended_pulls_are_kept_than_the_limit() {
     let reports = tracker.reports();
     assert_eq!((reports.len(), reports[0].id.as_str()), (ENDED_MAX, "1"));
 }
+
+/// What may happen on a node, in any order.
+#[derive(Clone, Debug)]
+enum Happening {
+    Begin(usize),
+    Write { lease: usize, layer: usize, offset: i64 },
+    Commit { lease: usize, layer: usize },
+    End(usize),
+    Name(usize),
+    Restart,
+    LoseBlob(usize),
+    Wait(i64),
+}
+
+fn happening() -> impl proptest::strategy::Strategy<Value = Happening> {
+    use proptest::prelude::*;
+    let (one_of, layer) = (0..LEASES.len(), 0..LAYERS.len());
+    prop_oneof![
+        one_of.clone().prop_map(Happening::Begin),
+        (one_of.clone(), layer.clone(), -10_i64..200)
+            .prop_map(|(lease, layer, offset)| Happening::Write { lease, layer, offset }),
+        (one_of.clone(), layer.clone())
+            .prop_map(|(lease, layer)| Happening::Commit { lease, layer }),
+        one_of.clone().prop_map(Happening::End),
+        one_of.prop_map(Happening::Name),
+        Just(Happening::Restart),
+        layer.prop_map(Happening::LoseBlob),
+        (0_i64..700_000).prop_map(Happening::Wait),
+    ]
+}
+
+const LEASES: [&str; 3] = ["one", "two", "three"];
+const IMAGES: [&str; 3] = ["app", "app", "other"];
+const LAYERS: [&str; 4] = ["a", "b", "c", "d"];
+
+fn happen(node: &mut Node, happening: Happening, now: i64) {
+    let is_there = |node: &Node, lease: usize| node.leases.contains_key(LEASES[lease]);
+    match happening {
+        Happening::Begin(lease) if !is_there(node, lease) => {
+            node.begin(LEASES[lease], IMAGES[lease], now);
+        }
+        Happening::Write { lease, layer, offset } if is_there(node, lease) => {
+            node.write(LEASES[lease], LAYERS[layer], offset, now);
+        }
+        Happening::Commit { lease, layer } if is_there(node, lease) => {
+            node.commit(LEASES[lease], LAYERS[layer], now);
+        }
+        Happening::End(lease) => {
+            node.leases.remove(LEASES[lease]);
+        }
+        Happening::Name(lease) => node.name(&format!("r/{lease}:1"), IMAGES[lease], now),
+        Happening::Restart => node.restarted = true,
+        Happening::LoseBlob(layer) => {
+            node.blobs.remove(&digest(LAYERS[layer]));
+        }
+        Happening::Begin(_) | Happening::Write { .. } | Happening::Commit { .. } => {}
+        Happening::Wait(_) => {}
+    }
+}
+
+/// Checks what is always so, and that what ended stays as it is.
+fn check_always(
+    pulls: &[PullReport],
+    ended: &mut BTreeMap<(String, Option<Timestamp>), PullReport>,
+) {
+    for pull in pulls {
+        for layer in &pull.layers {
+            assert!((0..=layer.total_bytes).contains(&layer.downloaded_bytes), "{pull:#?}");
+            assert!((0..=layer.downloaded_bytes).contains(&layer.resumed_bytes), "{pull:#?}");
+        }
+        let is_over = matches!(pull.phase, Some(PullPhase::Completed | PullPhase::Failed));
+        assert_eq!(is_over, pull.ended_at.is_some());
+        assert_eq!(pull.phase == Some(PullPhase::Failed), !pull.error.is_empty());
+        if is_over {
+            let mut known = pull.clone();
+            (known.image_ref, known.confidence, known.candidates) = Default::default();
+            let before = ended.insert((pull.id.clone(), pull.ended_at), known.clone());
+            assert_eq!(before.unwrap_or_else(|| known.clone()), known);
+        }
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn whatever_happens_pulls_are_in_order(
+        happenings in proptest::collection::vec((happening(), proptest::bool::ANY), 1..60),
+    ) {
+        let mut node = Node::with_image("app", &LAYERS[..3]);
+        node.add_image("other", &LAYERS[1..]);
+        let (mut now, mut ended) = (1_000, BTreeMap::new());
+        for (happening, is_looked) in happenings {
+            now += if let Happening::Wait(wait) = happening { wait } else { 100 };
+            happen(&mut node, happening, now);
+            if is_looked {
+                check_always(&node.look(now), &mut ended);
+            }
+        }
+    }
+}
