@@ -61,7 +61,7 @@ struct Cluster {
     forgotten: u64,
     /// Lists that are read page by page, with their versions.
     lists: Vec<(u64, Vec<Value>)>,
-    /// What goes wrong, by `verb resource`.
+    /// What goes wrong, by `verb resource`; the verb of pages after the first is `page`.
     faults: BTreeMap<String, VecDeque<Fault>>,
     /// `verb resource namespace version-or-token`, and the parameters.
     requests: Vec<(String, BTreeMap<String, String>)>,
@@ -163,6 +163,11 @@ impl Server {
             .extend(faults.iter().cloned());
     }
 
+    /// Lets nothing go wrong any more.
+    pub(super) fn mend(&self) {
+        self.state.lock().faults.clear();
+    }
+
     /// Refuses every request, or none.
     pub(super) fn refuse(&self, status: Option<u16>) {
         self.state.lock().refuses = status;
@@ -250,6 +255,7 @@ async fn answer(
         if let Some(code) = state.refuses {
             return refusal(code);
         }
+        let verb = if is_watch || from.is_empty() { verb } else { "page" };
         state.faults.get_mut(&format!("{verb} {resource}")).and_then(VecDeque::pop_front)
     };
     match fault {
