@@ -106,7 +106,7 @@ impl Ended {
         let is_completed = pull.state == PullState::Completed;
         self.completed += u64::from(is_completed);
         self.failed += u64::from(!is_completed);
-        self.transferred_bytes += pull.transferred_bytes;
+        self.transferred_bytes = self.transferred_bytes.saturating_add(pull.transferred_bytes);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use report::{LayerPhase, LayerReport};
 
 use crate::rate::Rate;
-use crate::settings::{IMAGE_BYTES_MAX, WORD_BYTES_MAX};
+use crate::settings::{IMAGE_BYTES_MAX, LAYER_BYTES_MAX, WORD_BYTES_MAX};
 use crate::text::{clip, clip_again};
 use crate::time::{Now, Skew};
 use crate::update::UpdateKind;
@@ -69,7 +69,8 @@ impl Layer {
         if view.phase != LayerPhase::Cached {
             let more = view.downloaded_bytes.saturating_sub(before.downloaded_bytes);
             let resumed = view.resumed_bytes.saturating_sub(before.resumed_bytes);
-            self.transferred += more.saturating_sub(resumed);
+            let transferred = more.saturating_sub(resumed);
+            self.transferred = self.transferred.saturating_add(transferred);
             if view.phase != LayerPhase::Waiting && view.started_at.is_none() {
                 view.started_at = skew.to_server(now, report.started_at).or(Some(now.wall));
             }
@@ -139,7 +140,7 @@ pub(crate) fn share(part: u64, whole: u64) -> f64 {
 }
 
 fn positive(bytes: i64) -> u64 {
-    u64::try_from(bytes).unwrap_or(0)
+    u64::try_from(bytes).unwrap_or(0).min(LAYER_BYTES_MAX)
 }
 
 /// Brings layers up to date with a report, at most `layers_max`, and returns what happened to which.

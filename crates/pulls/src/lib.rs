@@ -42,8 +42,8 @@ pub use lists::{
 };
 pub use pulls::{Interest, Pulls, PullsParts};
 pub use settings::{
-    CANDIDATES_MAX, CLUSTERS_PER_TENANT_MAX, IMAGE_BYTES_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX,
-    PULL_ID_BYTES_MAX, PullsSettings, WORD_BYTES_MAX,
+    CANDIDATES_MAX, CLUSTERS_PER_TENANT_MAX, IMAGE_BYTES_MAX, LAYER_BYTES_MAX, MESSAGE_BYTES_MAX,
+    NAME_BYTES_MAX, PULL_ID_BYTES_MAX, PullsSettings, WORD_BYTES_MAX,
 };
 pub use sink::{NoSink, PullSink};
 pub use totals::{

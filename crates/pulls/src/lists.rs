@@ -175,11 +175,16 @@ fn image_of(pulls: &[&PullView]) -> Option<ImageView> {
         active,
         completed,
         failed,
-        total_bytes: running.iter().map(|pull| pull.total_bytes).sum(),
-        downloaded_bytes: running.iter().map(|pull| pull.downloaded_bytes).sum(),
+        total_bytes: sum(running.iter().map(|pull| pull.total_bytes)),
+        downloaded_bytes: sum(running.iter().map(|pull| pull.downloaded_bytes)),
         bytes_per_second: running.iter().map(|pull| pull.bytes_per_second).sum(),
         percent: if counted == 0.0 { 0.0 } else { percents / counted },
     })
+}
+
+/// Returns a sum, or the greatest number if that is less.
+fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
 }
 
 /// Returns the pods that wait, with the pulls that they wait for.

@@ -431,7 +431,7 @@ impl Pull {
     fn sums(&self) -> Sums {
         let mut sums = Sums::default();
         for Layer { view, transferred, .. } in &self.layers {
-            sums.transferred += transferred;
+            sums.transferred = sums.transferred.saturating_add(*transferred);
             sums.layers_done += u32::from(crate::layer::is_there(view.phase));
             if view.phase == LayerPhase::Cached {
                 sums.layers_cached += 1;

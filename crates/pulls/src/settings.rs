@@ -12,6 +12,8 @@ pub const IMAGE_BYTES_MAX: usize = 1_024;
 pub const WORD_BYTES_MAX: usize = 256;
 /// Longest message of a failure or of an agent's error, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 1_024;
+/// Most bytes of a layer, so that sums over layers have room: 1 PiB.
+pub const LAYER_BYTES_MAX: u64 = 1 << 50;
 /// Most other names of an image.
 pub const CANDIDATES_MAX: usize = 16;
 /// Most clusters of a tenant.

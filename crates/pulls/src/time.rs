@@ -7,6 +7,9 @@ use platform::{Clock, Timestamp};
 /// How long the least delay counts that was seen.
 const WINDOW: Duration = Duration::from_secs(300);
 
+/// How long ago the earliest moment may be that an agent tells: no runtime pulls for so long. 7 days.
+const PAST_MAX_MS: i64 = 7 * 86_400_000;
+
 /// A moment by both clocks of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Now {
@@ -47,11 +50,13 @@ impl Skew {
         self.present.max(self.before)
     }
 
-    /// Returns a time of the agent by the server's clock; what cannot be, because it has not come yet, is now.
+    /// Returns a time of the agent by the server's clock. What cannot be is moved: what has not come yet to now, what is too
+    /// long ago to the earliest moment that may be.
     pub(crate) fn to_server(self, now: Now, time: Option<Timestamp>) -> Option<Timestamp> {
         let ahead = self.ahead_millis().unwrap_or(0);
         let time = time.filter(is_told)?;
-        Some(Timestamp::from_millis(time.as_millis().saturating_sub(ahead)).min(now.wall))
+        let time = Timestamp::from_millis(time.as_millis().saturating_sub(ahead));
+        Some(time.clamp(now.wall.saturating_add_millis(-PAST_MAX_MS), now.wall))
     }
 }
 
@@ -95,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn no_time_is_in_the_future_or_year_one() {
+    fn no_time_is_in_the_future_or_long_ago() {
         let mut skew = Skew::default();
         let year_one = Some(Timestamp::from_millis(-62_135_596_800_000));
         skew.note(now(1_000), year_one);
@@ -103,5 +108,8 @@ mod tests {
         assert_eq!(skew.to_server(now(1_000), year_one), None);
         let future = Some(Timestamp::from_millis(5_000));
         assert_eq!(skew.to_server(now(1_000), future), Some(Timestamp::from_millis(1_000)));
+        let earliest = Some(Timestamp::from_millis(1_000 - PAST_MAX_MS));
+        skew.note(now(1_000), Some(Timestamp::MAX));
+        assert_eq!(skew.to_server(now(1_000), future), earliest);
     }
 }

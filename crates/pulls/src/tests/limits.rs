@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use platform::Timestamp;
 use report::{LayerReport, PullPhase, PullReport, Report};
 
 use super::script::{World, check_with, settings, tenant};
@@ -169,6 +170,50 @@ async fn texts_lists_and_layers_of_a_pull_have_bounds() {
     assert_eq!(pull.layers[0].media_type.len(), WORD_BYTES_MAX);
     assert!(!pull.total_known, "a layer is missing");
     assert_eq!(pull.failure.as_ref().map(|failure| failure.message.len()), Some(MESSAGE_BYTES_MAX));
+}
+
+#[tokio::test]
+async fn numbers_and_times_can_be_anything() {
+    let world = World::new(settings()).await;
+    for (bytes, time) in [
+        (i64::MAX, Timestamp::MAX),
+        (i64::MIN, Timestamp::MIN),
+        (i64::MAX, Timestamp::from_millis(1)),
+        (0, Timestamp::MAX),
+        (i64::MAX, Timestamp::MIN),
+    ] {
+        let layer = |number: usize| LayerReport {
+            digest: number.to_string(),
+            total_bytes: bytes,
+            downloaded_bytes: bytes,
+            resumed_bytes: bytes.wrapping_add(7),
+            total_known: number % 2 == 0,
+            started_at: Some(time),
+            completed_at: Some(time),
+            ..LayerReport::default()
+        };
+        for node in 0..40 {
+            let mut report = report(&node.to_string(), 0..1);
+            (report.timestamp, report.interval_ms) = (Some(time), u64::MAX);
+            report.pulls[0].started_at = Some(time);
+            report.pulls[0].image_ref = "same".to_owned();
+            report.pulls[0].layers = (0..1_024).map(layer).collect();
+            world.pulls.report(&tenant(), report).expect("taken");
+        }
+        world.pass(Duration::from_secs(1));
+    }
+    let images = world.pulls.images(&tenant(), &PullFilter::default());
+    assert_eq!(images[0].total_bytes, u64::MAX);
+    let live = world.live();
+    assert_eq!(live[0].layers[0].total_bytes, LAYER_BYTES_MAX);
+    let age = platform::Clock::now(&world.clock).millis_since(live[0].started_at);
+    assert!((0..=8 * 86_400_000).contains(&age), "{age}");
+    for node in 0..40 {
+        world.pulls.report(&tenant(), report(&node.to_string(), 0..0)).expect("taken");
+    }
+    assert_eq!(world.pulls.totals().tenants[0].1.active, 0);
+    world.pulls.flush().await;
+    assert_eq!(world.sink.published.lock().len(), 40);
 }
 
 #[tokio::test]
