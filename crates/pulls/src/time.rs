@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn no_time_is_in_the_future_or_long_ago() {
+    fn no_time_is_in_the_future_or_year_one() {
         let mut skew = Skew::default();
         let year_one = Some(Timestamp::from_millis(-62_135_596_800_000));
         skew.note(now(1_000), year_one);

@@ -187,12 +187,12 @@ async fn numbers_and_times_can_be_anything() {
             total_bytes: bytes,
             downloaded_bytes: bytes,
             resumed_bytes: bytes.wrapping_add(7),
-            total_known: number % 2 == 0,
+            total_known: true,
             started_at: Some(time),
             completed_at: Some(time),
             ..LayerReport::default()
         };
-        for node in 0..40 {
+        for node in 0..20 {
             let mut report = report(&node.to_string(), 0..1);
             (report.timestamp, report.interval_ms) = (Some(time), u64::MAX);
             report.pulls[0].started_at = Some(time);
@@ -208,12 +208,12 @@ async fn numbers_and_times_can_be_anything() {
     assert_eq!(live[0].layers[0].total_bytes, LAYER_BYTES_MAX);
     let age = platform::Clock::now(&world.clock).millis_since(live[0].started_at);
     assert!((0..=8 * 86_400_000).contains(&age), "{age}");
-    for node in 0..40 {
+    for node in 0..20 {
         world.pulls.report(&tenant(), report(&node.to_string(), 0..0)).expect("taken");
     }
     assert_eq!(world.pulls.totals().tenants[0].1.active, 0);
     world.pulls.flush().await;
-    assert_eq!(world.sink.published.lock().len(), 40);
+    assert_eq!(world.sink.published.lock().len(), 20);
 }
 
 #[tokio::test]
