@@ -9,7 +9,7 @@ use report::Source;
 use tokio::sync::mpsc;
 use tonic::Streaming;
 
-use super::look::look;
+use super::look::{look, quoted};
 use super::observation::{ImageChange, Observation};
 use super::tracker::Tracker;
 use super::{Look, Snapshot, Watcher};
@@ -180,7 +180,7 @@ impl ContainerdWatcher {
     async fn connect(&mut self) -> Result<Session, ContainerdError> {
         let containerd = Containerd::connect(&self.settings, Arc::clone(&self.clock)).await?;
         self.runtime = format!("containerd {}", containerd.version().await?);
-        let namespace = &self.settings.namespace;
+        let namespace = quoted(&self.settings.namespace);
         let filters = TOPICS.map(|topic| format!("{topic},namespace=={namespace}")).to_vec();
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let mut listener = Tasks::new();

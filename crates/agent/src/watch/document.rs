@@ -232,6 +232,30 @@ mod tests {
         check(&"[".repeat(100_000), &Document::Other);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_reading_fail(
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+            text in r#"\{("(layers|config|manifests|rootfs|diff_ids|digest)":([0-9]|"a"|\{|\[|null),?){0,6}\}?"#,
+        ) {
+            let _whatever = Document::parse(&bytes);
+            let _whatever = Document::parse(text.as_bytes());
+            let _whatever = crate::watch::reference::parse_reference(&text);
+        }
+    }
+
+    #[test]
+    fn layers_beyond_the_limit_are_left_out() {
+        let layers: Vec<String> = (0..=DESCRIPTORS_MAX)
+            .map(|number| format!(r#"{{"digest":"sha256:{number:064x}","size":1}}"#))
+            .collect();
+        let text = format!(r#"{{"config":{},"layers":[{}]}}"#, json('c', 3), layers.join(","));
+        let Document::Manifest { layers, .. } = Document::parse(text.as_bytes()) else {
+            panic!("no manifest")
+        };
+        assert_eq!(layers.len(), DESCRIPTORS_MAX);
+    }
+
     #[test]
     fn the_least_recently_used_document_is_forgotten_at_the_limit() {
         let mut documents = Documents::default();

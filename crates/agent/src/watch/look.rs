@@ -118,7 +118,7 @@ async fn ask(
 }
 
 /// Returns a value as containerd's filters want it.
-fn quoted(value: &str) -> String {
+pub(super) fn quoted(value: &str) -> String {
     let mut quoted = String::with_capacity(value.len() + 2);
     quoted.push('"');
     for character in value.chars() {
