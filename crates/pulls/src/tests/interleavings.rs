@@ -148,7 +148,9 @@ impl Play {
         let follower = &mut self.followers[who];
         let after = follower.position.filter(|_| goes_on);
         if after.is_none() {
+            // Whoever begins anew knows nothing, and has no position until something was read.
             follower.heard.clear();
+            follower.position = None;
         }
         let interest = Interest { after, ..Interest::default() };
         let subscription = self.world.pulls.subscribe(&tenant(), interest).expect("room");
