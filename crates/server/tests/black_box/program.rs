@@ -68,12 +68,22 @@ pub(crate) struct TinyObs {
 impl TinyObs {
     /// Starts the program over a data folder and waits until it says where it listens.
     pub(crate) fn start(data: &Path, arguments: &[&str]) -> Self {
+        Self::start_in(data, arguments, [])
+    }
+
+    /// As [`TinyObs::start`], with variables of the environment.
+    pub(crate) fn start_in(
+        data: &Path,
+        arguments: &[&str],
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tinyobs"));
         command
             .arg("serve")
             .args(["--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data)
             .args(arguments)
+            .envs(environment)
             .stdout(Stdio::piped());
         let (process, output) = Process::start_with_output(&mut command);
         let mut lines = BufReader::new(output).lines();
