@@ -52,6 +52,9 @@ pub(crate) fn as_plugin(arguments: impl Iterator<Item = OsString>) -> Vec<OsStri
 
 /// Runs `tinyobs pulls …`.
 pub(crate) fn run(args: PullsArgs) -> Result<(), Failure> {
+    if let Some(reason) = contradiction(&args) {
+        return Err(Failure::Usage(anyhow::anyhow!(reason)));
+    }
     let client = Client::new(&args.server)?;
     let on_terminal = io::stdout().is_terminal() && !args.json;
     let watches = args.watch || (on_terminal && !args.once && !args.history);
@@ -67,6 +70,21 @@ pub(crate) fn run(args: PullsArgs) -> Result<(), Failure> {
     }
 }
 
+/// Returns what is asked for and cannot be: a flag that does nothing would give a wrong answer.
+fn contradiction(args: &PullsArgs) -> Option<&'static str> {
+    let of_pulls = args.history || !args.state.is_empty();
+    let of_pods = args.image.is_some() || args.namespace.is_some() || args.pod.is_some();
+    match args.view {
+        PullsView::Pods | PullsView::Nodes if of_pulls => {
+            Some("--history and --state choose pulls: leave them out, or leave out what to show")
+        }
+        PullsView::Nodes if of_pods => {
+            Some("nodes have neither images nor pods: only --node and --cluster choose them")
+        }
+        _ => None,
+    }
+}
+
 fn parameters(args: &PullsArgs) -> Vec<(&'static str, String)> {
     let given = [
         ("cluster", &args.cluster),
@@ -76,9 +94,7 @@ fn parameters(args: &PullsArgs) -> Vec<(&'static str, String)> {
         ("pod", &args.pod),
     ];
     let one = given.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
-    let states = args.state.iter().map(|state| ("state", state.clone()));
-    // Only pulls are in states.
-    one.chain(states.filter(|_| args.view == PullsView::Pulls)).collect()
+    one.chain(args.state.iter().map(|state| ("state", state.clone()))).collect()
 }
 
 fn pulls_once(client: &Client, args: &PullsArgs) -> Result<(), Failure> {
@@ -314,7 +330,29 @@ fn quiet(printed: Result<(), Failure>) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn what_would_have_no_effect_is_refused() {
+        let check = |arguments: &str, is_fine: bool| {
+            let words = ["tinyobs", "pulls"].into_iter().chain(arguments.split_whitespace());
+            let Command::Pulls(args) = Cli::try_parse_from(words).expect("flags").command else {
+                panic!("another command");
+            };
+            assert_eq!(contradiction(&args).is_none(), is_fine, "{arguments}");
+        };
+        check("--history --state failed --image a -n b --pod c --node d --cluster e", true);
+        check("pods -n shop --pod a --image b --node c --cluster d", true);
+        check("nodes --node a --cluster b --watch", true);
+        check("pods --history", false);
+        check("pods --state failed", false);
+        check("nodes --state failed", false);
+        check("nodes -n shop", false);
+        assert!(Cli::try_parse_from(["tinyobs", "pulls", "--watch", "--history"]).is_err());
+    }
 
     #[test]
     fn the_plugin_of_kubectl_is_this_command() {
