@@ -147,8 +147,11 @@ impl Node {
     /// Notes a pull that ended before the server started.
     pub(crate) fn restore_ended(&mut self, now: Now, view: &PullView) {
         self.attempts.note(now.monotonic, view);
-        // Who told it is not stored: an agent that tells it again is the usual case.
-        self.ended.insert(Arc::clone(&view.id), EndOf { at: now.monotonic, told: true });
+        // Who told it is not stored. Silence is no word of an agent; other ends are told again by one that did not hear that
+        // its report was taken.
+        let is_silence = |failure: &PullFailure| failure.source == FailureSource::Silence;
+        let told = !view.failure.as_ref().is_some_and(is_silence);
+        self.ended.insert(Arc::clone(&view.id), EndOf { at: now.monotonic, told });
     }
 
     /// Takes a report.

@@ -71,6 +71,11 @@ async fn an_agent_that_does_not_come_back_is_lost() {
         restart
         pulls
         = nginx:1 failed 10.0% 10/100 layers=0/1 from=0 to=600 silence:AgentLost:the agent of the node does not report any more
+        agent n1
+          a nginx:1 downloading x=60/100:downloading
+        pulls
+        = nginx:1 failed 10.0% 10/100 layers=0/1 from=0 to=600 silence:AgentLost:the agent of the node does not report any more
+        = nginx:1 downloading 60.0% 60/100 layers=0/1 from=600 attempt=2 silence:AgentLost:the agent of the node does not report any more
         ",
     )
     .await;
