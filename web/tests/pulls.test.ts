@@ -447,8 +447,6 @@ describe("nodes and images", () => {
     expect(agentExample("https://obs.example", false)).toBe(
       'tinyobs-agent --server https://obs.example --node "$(hostname)"',
     );
-    expect(agentExample("https://obs.example", true)).toMatch(
-      /^PULLTRACE_AGENT_TOKEN="\$KEY" tiny/,
-    );
+    expect(agentExample("https://obs.example", true)).toMatch(/^TINYOBS_AGENT_TOKEN="\$KEY" tiny/);
   });
 });

@@ -205,6 +205,6 @@ export function sourceText(source: string): string {
 
 /** Returns how to start an agent that reports to a server. */
 export function agentExample(origin: string, needsKey: boolean): string {
-  const token = needsKey ? 'PULLTRACE_AGENT_TOKEN="$KEY" ' : "";
+  const token = needsKey ? 'TINYOBS_AGENT_TOKEN="$KEY" ' : "";
   return `${token}tinyobs-agent --server ${origin} --node "$(hostname)"`;
 }

@@ -21,6 +21,11 @@ fn a_browser_follows_events_pauses_filters_and_decides_about_dead_letters() {
 }
 
 #[test]
+fn a_browser_follows_image_pulls_opens_filters_and_links_them() {
+    browse("e2e:pulls", &["--set", "pulls.agents.silent_after=1s"]);
+}
+
+#[test]
 fn an_administrator_logs_in_makes_a_key_revokes_it_and_sees_the_audit_log() {
     let secrets = tempfile::tempdir().expect("a folder");
     let file = secrets.path().join("key");

@@ -27,6 +27,8 @@ function usePullPages(filter: PullFilter, range: RangeText) {
       };
       return searchPulls(filter, fixed, pageParam, signal);
     },
+    // Comparing all pages with those of before would cost more than drawing what is seen.
+    structuralSharing: false,
     initialPageParam: null as string | null,
     getNextPageParam: (page) => page.next,
     refetchInterval: (query) => ((query.state.data?.pages.length ?? 1) > 1 ? false : LOOK_EVERY_MS),

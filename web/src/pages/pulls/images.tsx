@@ -98,7 +98,7 @@ export function PulledImages(): React.JSX.Element {
                   %
                 </th>
                 <th scope="col" className="number">
-                  Still to pull
+                  Downloaded
                 </th>
                 <th scope="col" className="number">
                   Speed

@@ -104,8 +104,9 @@ export function WaitingPodsView(): React.JSX.Element {
     return (
       <p className="empty" data-testid="kubernetes-off">
         <strong>Kubernetes is not connected</strong>, so that it is not known which pods wait for
-        which image. Pulls are seen all the same. In a cluster, set <code>pulls.kubernetes</code>{" "}
-        and give the server the right to list and watch pods and events.
+        which image. Pulls are seen all the same. Run the server in the cluster, or name the cluster
+        under <code>pulls.kubernetes.clusters</code>; it needs the right to list and watch pods and
+        events.
       </p>
     );
   }
