@@ -144,6 +144,23 @@ test("without room for a stream it is asked again and again, until there is one"
   feed.close();
 });
 
+test("a stream after that begins anew, not where the former one ended", async () => {
+  const { asked, answers, streams, send } = server();
+  const { feed, said } = follow();
+  await settle();
+  send(message("a", "1-1"));
+  await settle();
+  answers.events?.push(full);
+  streams.at(-1)?.close();
+  await settle(500);
+  expect(said()).toBe("* a * polled");
+  await settle(10_000);
+  const streamed = asked.filter(({ path }) => path === "/api/v1/events");
+  expect(streamed.map(({ lastId }) => lastId)).toEqual([null, "1-1", null]);
+  expect(said()).toMatch(/\*$/);
+  feed.close();
+});
+
 test("while it is asked again and again, it is said that the server is gone", async () => {
   const { answers } = server();
   answers.events?.push(full);
