@@ -51,7 +51,8 @@ const LEGEND: BarPartKind[] = ["cached", "unpacked", "unpacking", "downloaded", 
 /** What the colours of the bar mean, as far as they are in it. */
 export function PullBarLegend({ pull }: { pull: Pull }): React.JSX.Element | null {
   const kinds = new Set(barParts(pull)?.map((part) => part.kind));
-  if (kinds.size === 0) return null;
+  // A failed pull has one colour, that of its state.
+  if (kinds.size === 0 || pull.state === "failed") return null;
   return (
     <ul className="pull-legend" aria-label="Colours of the bar">
       {LEGEND.filter((kind) => kinds.has(kind)).map((kind) => (
