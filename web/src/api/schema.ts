@@ -2013,6 +2013,11 @@ export interface components {
              */
             nodes: number;
             /**
+             * Format: int32
+             * @description On how many of them its newest pull was completed.
+             */
+            nodesDone: number;
+            /**
              * Format: double
              * @description 0 to 100, over all pulls that did not fail.
              */

@@ -60,6 +60,8 @@ pub(super) struct ImageStatus<'a> {
     digest: &'a str,
     /// On how many nodes it was or is pulled.
     nodes: u32,
+    /// On how many of them its newest pull was completed.
+    nodes_done: u32,
     /// Pulls that run.
     active: u32,
     completed: u32,
@@ -288,6 +290,7 @@ impl<'a> ImageStatus<'a> {
             image: &image.image,
             digest: &image.digest,
             nodes: image.nodes,
+            nodes_done: image.nodes_done,
             active: image.active,
             completed: image.completed,
             failed: image.failed,
