@@ -3,7 +3,7 @@ import { readPull } from "../lib/pull";
 import type { SseMessage } from "../lib/sse";
 import { livePulls } from "./pulls";
 import { EventStream, rest, type StreamPart, type StreamState } from "./stream";
-import type { WirePull } from "./types";
+import type { WirePullEvent } from "./types";
 
 /** How the pulls of now are followed. */
 export type FeedState =
@@ -20,17 +20,10 @@ export interface FeedListener {
 /** How often it is looked while there is no stream. */
 const POLL_EVERY_MS = 2_000;
 
-/** What a message of the stream may hold. */
-interface WireMessage {
-  nodeName?: string;
-  pull?: WirePull | null;
-  id?: string;
-}
-
 /** Returns what a message of the stream says, or undefined where it says nothing of pulls. */
 export function changeOf({ event, data }: SseMessage): PullChange | undefined {
   if (event === "resync") return { kind: "reset" };
-  let item: WireMessage | null;
+  let item: (Partial<WirePullEvent> & { id?: unknown }) | null;
   try {
     item = JSON.parse(data);
   } catch {

@@ -2,7 +2,16 @@ import { type Pull, readPull, UNNAMED } from "../lib/pull";
 import { fieldParams, type PullFilter, stateParam } from "../lib/pull-filter";
 import type { TimeRange } from "../lib/time";
 import { ask } from "./client";
-import type { ImagePulls, PullNode, WaitingPods, WirePull, WirePullPage, WirePulls } from "./types";
+import type {
+  ImageList,
+  ImagePulls,
+  PullNode,
+  PullNodeList,
+  WaitingPods,
+  WirePull,
+  WirePullPage,
+  WirePulls,
+} from "./types";
 
 const PATH = "/v1/pulls";
 
@@ -57,7 +66,7 @@ export async function pulledImages(
   signal?: AbortSignal,
 ): Promise<ImagePulls[]> {
   const params = fieldParams(filter);
-  const { images } = await ask<{ images: ImagePulls[] }>({
+  const { images } = await ask<ImageList>({
     path: `${PATH}/images`,
     params,
     signal,
@@ -67,7 +76,7 @@ export async function pulledImages(
 
 /** Returns the nodes whose agents have reported. */
 export async function pullNodes(signal?: AbortSignal): Promise<PullNode[]> {
-  const { nodes } = await ask<{ nodes: PullNode[] }>({ path: `${PATH}/nodes`, signal });
+  const { nodes } = await ask<PullNodeList>({ path: `${PATH}/nodes`, signal });
   return nodes;
 }
 

@@ -127,141 +127,43 @@ export type DeadLetterPage = Schemas["Letters"];
 export type Replayed = Schemas["Replayed"];
 
 /** A layer of a pull on the wire. */
-export interface WireLayer {
-  pullId: string;
-  digest: string;
-  mediaType?: string;
-  totalBytes: number;
-  downloadedBytes: number;
-  bytesPerSec: number;
-  percent: number;
-  startedAt?: string | null;
-  completedAt?: string | null;
-  totalKnown: boolean;
-  phase?: string;
-  resumedBytes?: number;
-}
+export type WireLayer = Schemas["LayerStatus"];
 
 /** A container that waits for an image, on the wire. */
-export interface WirePod {
-  namespace: string;
-  podName: string;
-  container: string;
-  image?: string;
-  kind?: string;
-  owner?: { kind: string; name: string } | null;
-}
+export type WirePod = Schemas["PodCorrelation"];
 
 /** A pull on the wire. */
-export interface WirePull {
-  id: string;
-  nodeName?: string;
-  imageRef: string;
-  totalBytes: number;
-  downloadedBytes: number;
-  bytesPerSec: number;
-  etaSeconds?: number | null;
-  percent: number;
-  layerCount: number;
-  layersDone: number;
-  startedAt: string;
-  completedAt?: string | null;
-  error?: string;
-  pods?: WirePod[];
-  layers?: WireLayer[];
-  totalKnown: boolean;
-  cluster?: string;
-  state?: string;
-  stalledSince?: string | null;
-  failure?: { reason: string; message: string; source: string } | null;
-  attempt?: number;
-  digest?: string;
-  confidence?: string;
-  candidates?: string[];
-  transferredBytes?: number;
-  cachedBytes?: number;
-  layersCached?: number;
-  queuedAt?: string | null;
-  updatedAt?: string;
-  indirect?: boolean;
-}
+export type WirePull = Schemas["PullStatus"];
 
-/** All pulls of now. */
-export interface WirePulls {
-  pulls: WirePull[];
-}
+/** All pulls of now, on the wire. */
+export type WirePulls = Schemas["PullList"];
 
-/** A page of pulls, the newest first. */
-export interface WirePullPage {
-  pulls: WirePull[];
-  nextCursor?: string | null;
-}
+/** A page of pulls on the wire, the newest first. */
+export type WirePullPage = Schemas["PullPage"];
+
+/** What happened to a pull, on the wire. */
+export type WirePullEvent = Schemas["PullEvent"];
 
 /** An image over all nodes. */
-export interface ImagePulls {
-  image: string;
-  digest?: string;
-  nodes: number;
-  nodesDone: number;
-  active: number;
-  completed: number;
-  failed: number;
-  totalBytes: number;
-  downloadedBytes: number;
-  bytesPerSec: number;
-  percent: number;
-}
+export type ImagePulls = Schemas["ImageStatus"];
+
+/** All images. */
+export type ImageList = Schemas["ImageList"];
 
 /** A node whose agent has reported. */
-export interface PullNode {
-  node: string;
-  cluster: string;
-  agentVersion: string;
-  runtime: string;
-  source: string;
-  connected: boolean;
-  lastSeen?: string;
-  error: string;
-  active: number;
-  bytesPerSec: number;
-  clockSkewSeconds?: number | null;
-}
+export type PullNode = Schemas["NodeStatus"];
+
+/** All nodes. */
+export type PullNodeList = Schemas["NodeList"];
 
 /** A container of a pod, and what it waits for. */
-export interface PodContainer {
-  container: string;
-  kind: string;
-  image: string;
-  reason: string;
-  message: string;
-  state?: string;
-  pullId?: string | null;
-  percent?: number | null;
-  etaSeconds?: number | null;
-  queuedBehind?: number | null;
-}
+export type PodContainer = Schemas["ContainerStatus"];
 
 /** A pod that waits. */
-export interface WaitingPod {
-  cluster: string;
-  namespace: string;
-  podName: string;
-  node: string;
-  phase: string;
-  owner?: { kind: string; name: string } | null;
-  createdAt?: string | null;
-  containers: PodContainer[];
-}
+export type WaitingPod = Schemas["PodStatus"];
 
 /** Whether the pods of a cluster are followed. */
-export interface ClusterConnection {
-  cluster: string;
-  connection: string;
-  reason?: string;
-}
+export type ClusterConnection = Schemas["ClusterStatus"];
 
 /** The pods that wait, and how their clusters are followed. */
-export interface WaitingPods {
-  pods: WaitingPod[];
-  clusters: ClusterConnection[];
-}
+export type WaitingPods = Schemas["PodList"];
