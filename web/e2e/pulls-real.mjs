@@ -6,12 +6,10 @@ const { IMAGE, NODE } = process.env;
 
 function row(page, look) {
   const [repository] = IMAGE.split("/").slice(1).join("/").split(":");
-  return page
-    .locator(`[data-testid="pull"][data-look="${look}"]`)
-    .filter({ hasText: repository });
+  return page.locator(`[data-testid="pull"][data-look="${look}"]`).filter({ hasText: repository });
 }
 
-await browse(async (page) => {
+async function watch(page) {
   await page.goto(`${BASE_URL}/pulls`);
   const live = row(page, "downloading");
   await live.waitFor({ timeout: WAIT_MS });
@@ -29,4 +27,6 @@ await browse(async (page) => {
   await done.filter({ hasText: tag }).waitFor({ timeout: WAIT_MS });
   check(true, "it is completed, and has its whole name");
   check(/NaN|undefined/.test(await page.locator("body").innerText()) === false, "nothing is NaN");
-});
+}
+
+await browse([watch]);
