@@ -290,6 +290,9 @@ impl Server {
 /// A key that opens everything.
 const ROOT_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddee00";
 
+/// What agents have that know no keys.
+const AGENT_TOKEN: &str = "the-token-of-Pulltrace";
+
 async fn database_in(folder: &Path, clock: &Arc<dyn Clock>) -> Database {
     let url = StateUrl::Sqlite { path: folder.join("state.sqlite") };
     let fs = SystemFs::new();
@@ -301,6 +304,7 @@ async fn access_in(folder: &Path, clock: &Arc<SimClock>) -> Arc<Access> {
     let database = database_in(folder, &clock).await;
     let settings = AccessSettings {
         bootstrap_key: Some(ROOT_KEY.to_owned().into()),
+        agent_tokens: vec![AGENT_TOKEN.into()],
         certificates: vec![CertificateRule {
             name: "node-*".to_owned(),
             grant: Grant {

@@ -344,3 +344,162 @@ impl Serialize for Names<'_> {
         serializer.collect_seq(self.0.iter().map(|name| &**name))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use pulls::FailureSource;
+    use report::LayerPhase;
+    use serde_json::Value;
+
+    use super::*;
+
+    /// A pull of which everything is known.
+    fn known() -> PullView {
+        let time = Timestamp::from_millis(1_732_000_000_000);
+        let owner = Owner { kind: "ReplicaSet".into(), name: "cart".into() };
+        let layer = LayerView {
+            digest: "sha256:00".into(),
+            media_type: "application/vnd.oci.image.layer.v1.tar+gzip".into(),
+            phase: LayerPhase::Done,
+            total_bytes: 100,
+            downloaded_bytes: 50,
+            total_known: true,
+            resumed_bytes: 10,
+            bytes_per_second: 5.0,
+            percent: 50.0,
+            started_at: Some(time),
+            completed_at: Some(time),
+        };
+        let failure = PullFailure {
+            reason: "ErrImagePull".into(),
+            message: "".into(),
+            source: FailureSource::Kubelet,
+        };
+        let pod = PodReference {
+            namespace: "shop".into(),
+            pod: "cart-1".into(),
+            container: "cart".into(),
+            kind: ContainerKind::Regular,
+            image: "cart:1".into(),
+            owner: Some(owner),
+        };
+        PullView {
+            id: "0f".repeat(16).into(),
+            cluster: "west".into(),
+            node: "a".into(),
+            image: "sha256:01".into(),
+            confidence: Confidence::Unknown,
+            candidates: vec!["cart".into()],
+            digest: "sha256:01".into(),
+            state: PullState::Failed,
+            stalled_since: Some(time),
+            failure: Some(failure),
+            attempt: 2,
+            total_bytes: 100,
+            downloaded_bytes: 50,
+            transferred_bytes: 40,
+            cached_bytes: 7,
+            total_known: true,
+            bytes_per_second: 5.0,
+            eta_seconds: Some(10.0),
+            percent: 50.0,
+            layers: vec![layer],
+            layers_done: 1,
+            layers_cached: 1,
+            queued_at: Some(time),
+            started_at: time,
+            ended_at: Some(time),
+            updated_at: time,
+            indirect: true,
+            pods: vec![pod],
+        }
+    }
+
+    /// The same pull when hardly anything was known, and what was makes no sense.
+    fn unknown() -> PullView {
+        PullView {
+            cluster: "".into(),
+            candidates: Vec::new(),
+            digest: "".into(),
+            state: PullState::Resolving,
+            stalled_since: None,
+            failure: None,
+            total_bytes: u64::MAX,
+            bytes_per_second: f64::NAN,
+            eta_seconds: Some(f64::INFINITY),
+            percent: f64::NEG_INFINITY,
+            layers: Vec::new(),
+            queued_at: None,
+            ended_at: None,
+            pods: Vec::new(),
+            ..known()
+        }
+    }
+
+    fn written(pull: &PullView, naming: Naming) -> Value {
+        serde_json::to_value(PullStatus::of(pull, naming)).expect("JSON")
+    }
+
+    fn names(object: &Value) -> BTreeSet<&str> {
+        object.as_object().expect("an object").keys().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn everything_in_the_published_schema_is_written_and_nothing_else() {
+        let schema = include_str!("../../../../docs/schemas/pull-event-v1.json");
+        let schema: Value = serde_json::from_str(schema).expect("JSON");
+        let defined = |of: &str| schema["definitions"][of]["properties"].clone();
+        let pull = written(&known(), Naming::Native);
+        for (of, found) in
+            [("pull", &pull), ("layer", &pull["layers"][0]), ("pod", &pull["pods"][0])]
+        {
+            assert_eq!(names(found), names(&defined(of)), "{of}");
+        }
+        let failure = &defined("pull")["failure"]["properties"];
+        assert_eq!(names(&pull["failure"]), names(failure));
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out_and_what_is_no_number_is_none() {
+        let pull = written(&unknown(), Naming::Native);
+        let schema = include_str!("../../../../docs/schemas/pull-event-v1.json");
+        let schema: Value = serde_json::from_str(schema).expect("JSON");
+        let required = schema["definitions"]["pull"]["required"].as_array().expect("a list");
+        for name in required.iter().filter_map(Value::as_str) {
+            assert!(pull.get(name).is_some_and(|value| !value.is_null()), "{name}");
+        }
+        for name in ["etaSeconds", "completedAt", "error", "pods", "layers", "cluster", "failure"] {
+            assert_eq!(pull.get(name), None, "{name}");
+        }
+        assert_eq!((&pull["bytesPerSec"], &pull["percent"]), (&0.0.into(), &0.0.into()));
+        assert_eq!(pull["totalBytes"], i64::MAX);
+    }
+
+    #[test]
+    fn a_pull_is_called_and_its_failure_told_as_who_asks_expects() {
+        let [original, native] =
+            [Naming::Original, Naming::Native].map(|naming| written(&known(), naming));
+        assert_eq!(
+            (&original["imageRef"], &native["imageRef"]),
+            (&"__pulling__".into(), &"sha256:01".into())
+        );
+        assert_eq!(native["error"], "ErrImagePull", "the reason where there is no message");
+        // Whatever its name, an image that is known is called by it.
+        let named = PullView {
+            image: Arc::from("__pulling__"),
+            confidence: Confidence::Certain,
+            state: PullState::Downloading,
+            ..known()
+        };
+        let named = written(&named, Naming::Original);
+        assert_eq!(
+            (&named["imageRef"], &named["confidence"]),
+            (&"__pulling__".into(), &"certain".into())
+        );
+        assert_eq!(named.get("error"), None, "the attempt before failed, not this one");
+        assert_eq!(named["failure"]["source"], "kubelet");
+    }
+}

@@ -81,6 +81,24 @@ async fn a_key_may_stand_alone_for_reports_and_nowhere_else() {
 }
 
 #[tokio::test]
+async fn an_agent_of_pulltrace_keeps_its_token_and_its_spelling() {
+    let (server, _) = guarded(ApiLimits::default()).await;
+    let bearer = format!("Bearer {AGENT_TOKEN}");
+    for (node, spelt) in [AGENT_TOKEN, &bearer].into_iter().enumerate() {
+        let body = format!(r#"{{"nodeName":"n{node}","pulls":null}}"#);
+        check(&server, with(&[("authorization", spelt)], body), 200, "").await;
+    }
+    for almost in [&AGENT_TOKEN[1..], &AGENT_TOKEN.to_lowercase(), &format!("Basic {AGENT_TOKEN}")]
+    {
+        let request = with(&[("authorization", almost)], ORIGINAL_IDLE);
+        check(&server, request, 401, "unauthorized\n").await;
+    }
+    let mut elsewhere = get(LIVE);
+    elsewhere.headers_mut().insert("authorization", bearer.parse().expect("a value"));
+    check(&server, elsewhere, 403, "this needs the permission pulls:read\n").await;
+}
+
+#[tokio::test]
 async fn a_key_for_reports_opens_nothing_else_and_others_do_not_report() {
     let (server, _) = guarded(ApiLimits::default()).await;
     let agent = key(&server, "default", &[Permission::PullsWrite]).await;
