@@ -39,7 +39,8 @@ pub struct Pace {
     pub active: Duration,
     /// The time between two looks while none runs; events of containerd cut it short.
     pub idle: Duration,
-    /// After how long without any change a pull is taken for over although its lease is there.
+    /// After how long without any change a pull is taken for over although its lease is there; six times as long while a
+    /// layer is unpacked.
     pub abandoned_after: Duration,
 }
 

@@ -33,6 +33,8 @@ const ENDED_MS: i64 = 600_000;
 const NAMES_LATE_MS: i64 = 2_000;
 /// How long a lease that holds nothing may be about to become a pull, in milliseconds.
 const BARE_MS: i64 = 60_000;
+/// How many times longer nothing may change while a layer is unpacked or made durable: large ones take long.
+const WORK_PATIENCE: i64 = 6;
 /// How many names that were given to pulls are remembered.
 const USED_NAMES_MAX: usize = 256;
 /// The snapshotter that is asked when none was seen yet: the default of the runtime.
@@ -503,7 +505,9 @@ impl Tracker {
     }
 
     fn is_abandoned(&self, pull: &Pull, now: Timestamp) -> bool {
-        now.millis_since(pull.changed_at) >= self.abandoned_after_ms
+        let is_worked_on = pull.layers.iter().any(Layer::is_worked_on);
+        let patience = if is_worked_on { WORK_PATIENCE } else { 1 };
+        now.millis_since(pull.changed_at) >= self.abandoned_after_ms.saturating_mul(patience)
     }
 
     /// Ends the pulls of clients that seem to have gone: a lease lives for a day when nobody ends it.

@@ -138,6 +138,11 @@ impl Layer {
         matches!(self.phase, Some(Downloaded | Unpacking | Done | Cached))
     }
 
+    /// Returns whether containerd works on it without anything to be seen of how far it is.
+    pub(super) fn is_worked_on(&self) -> bool {
+        matches!(self.phase, Some(LayerPhase::Committing | LayerPhase::Unpacking))
+    }
+
     /// Returns how it is when its pull ended with or without an image.
     pub(super) fn end(&mut self, is_completed: bool) {
         let phase = self.phase.unwrap_or(LayerPhase::Waiting);

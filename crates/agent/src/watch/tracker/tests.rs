@@ -390,6 +390,19 @@ fn a_pull_without_a_client_is_given_up_and_does_not_come_back() {
 }
 
 #[test]
+fn a_layer_may_be_unpacked_for_long() {
+    let late = 20 + 600_000;
+    let mut node = Node::with_image("app", &["a"]);
+    node.begin("l", "app", 10);
+    node.commit("l", "a", 20);
+    let key = format!("extract-1-x {}", Node::chain("a"));
+    node.lease("l").snapshots.push((SNAPSHOTTER.into(), key));
+    node.look(20);
+    check(&node.look(late), PullPhase::Unpacking, &[(Unpacking, 100)]);
+    assert_eq!(node.look(20 + 600_000 * WORK_PATIENCE)[0].phase, Some(PullPhase::Failed));
+}
+
+#[test]
 fn a_restart_ends_what_ran() {
     let mut node = Node::with_image("app", &["a", "b"]);
     node.begin("l", "app", 10);
