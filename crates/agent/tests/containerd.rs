@@ -290,7 +290,14 @@ async fn a_cancelled_pull_fails() {
         node.name(&image),
     )]);
     pause.reached().await;
-    let first = node.until_in_the_middle(&image, &large).await;
+    let is_still = |seen: &Snapshot| {
+        seen.pulls.iter().any(|pull| {
+            pull.layers.len() == 2
+                && pull.layers[0].downloaded_bytes == 4096
+                && pull.layers[1].downloaded_bytes == MIDDLE
+        })
+    };
+    let first = node.until("the middle", is_still).await.pulls.remove(0);
     drop(kubelet);
     let first = node.until_ended(&first.id).await;
     assert_eq!(first.phase, Some(PullPhase::Failed), "{first:#?}");
