@@ -78,7 +78,9 @@ async fn watcher(settings: &Settings) -> Result<Box<dyn Watcher>, AgentError> {
             Ok(Box::new(ContainerdWatcher::new(containerd, pace, clock, rng)))
         }
         LookAt::ContentFolder { folder, namespace } => {
-            let (folder, pace, fs) = (folder.clone(), Pace::default(), Arc::new(SystemFs));
+            // A store of many blobs costs more to look at.
+            let pace = Pace { idle: Duration::from_secs(5), ..Pace::default() };
+            let (folder, fs) = (folder.clone(), Arc::new(SystemFs));
             Ok(Box::new(FolderWatcher::new(folder, namespace, pace, clock, fs)))
         }
     }

@@ -48,7 +48,9 @@ impl Default for Pace {
     fn default() -> Self {
         Self {
             active: Duration::from_millis(250),
-            idle: Duration::from_secs(5),
+            // Containerd does not tell when a pull begins, and people watch for that. Two short calls a second are next to
+            // nothing while there are no ingests to list.
+            idle: Duration::from_secs(1),
             abandoned_after: Duration::from_secs(600),
         }
     }
