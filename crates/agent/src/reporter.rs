@@ -26,6 +26,10 @@ pub(crate) use client::{Client, Refreshed, TIMEOUT};
 /// to it later than the second.
 pub(crate) const GAP_MIN: Duration = Duration::from_millis(550);
 
+/// How long the end of a pull is told again after it was first accepted. Our server has it in memory then and writes it
+/// within a second; one that is killed in between hears of it again.
+const END_TOLD_MIN: Duration = Duration::from_secs(3);
+
 /// Longest pause after failures, unless the server asks for a longer one.
 pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(30);
 
@@ -35,7 +39,7 @@ pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(5 * 60);
 /// How long the first report waits for the first look.
 pub(crate) const FIRST_LOOK_MAX: Duration = Duration::from_secs(5);
 
-/// How long the agent may see nothing before its reports say so. Idle, it looks every 5 s.
+/// How long the agent may see nothing before its reports say so. Idle, it looks every 5 s at most.
 pub(crate) const LOOK_SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// By how much the time between two reports varies, in thousandths, so that agents that began together drift apart.
@@ -150,7 +154,9 @@ pub(crate) struct Reporter {
     rng: Arc<dyn Rng>,
     newest: Snapshot,
     looked_at: Option<Duration>,
-    /// The ended pulls that the server has.
+    /// When the server first accepted the end of a pull.
+    accepted: BTreeMap<String, Duration>,
+    /// The ended pulls that the server has, durably.
     delivered: BTreeSet<String>,
     /// What the last report said of each pull, and whether there was an error.
     told: Told,
@@ -185,6 +191,7 @@ impl Reporter {
             rng,
             newest: Snapshot::default(),
             looked_at: None,
+            accepted: BTreeMap::new(),
             delivered: BTreeSet::new(),
             told: Told::default(),
             sent_at: None,
@@ -202,6 +209,7 @@ impl Reporter {
         self.looked_at = Some(now);
         // What the watcher has forgotten need not be remembered any more.
         self.delivered.retain(|id| snapshot.pulls.iter().any(|pull| pull.id == *id));
+        self.accepted.retain(|id, _| snapshot.pulls.iter().any(|pull| pull.id == *id));
         self.newest = snapshot;
         match self.sent_at {
             None => self.next_at = self.next_at.min(now),
@@ -225,7 +233,13 @@ impl Reporter {
     /// Returns the report that goes out now. Its answer must be told before the next one.
     pub(crate) fn send(&mut self, now: Duration, wall: Timestamp) -> Outgoing {
         self.sequence += 1;
-        let (json, ended) = body::write(self.report(now, wall), self.bytes_max);
+        let report = self.report(now, wall);
+        let looks = report.error.is_empty();
+        let (json, mut ended) = body::write(report, self.bytes_max);
+        if !looks {
+            // What such a report says of pulls is not taken: the ends stay until the next look that succeeds.
+            ended.clear();
+        }
         self.told = self.to_tell();
         self.sent_at = Some(now);
         self.on_its_way = Some(OnItsWay { ended, compressed: self.ours, bytes: json.len() });
@@ -244,8 +258,14 @@ impl Reporter {
             if self.has_news() {
                 self.next_at = sent_at + GAP_MIN;
             }
-            self.delivered.extend(sent.ended.iter().cloned());
-            return sent.ended;
+            let mut ended = sent.ended;
+            ended.retain(|id| {
+                let first = *self.accepted.entry(id.clone()).or_insert(now);
+                // A server of Pulltrace takes what is still reported for running.
+                !ours || END_TOLD_MIN <= now.saturating_sub(first)
+            });
+            self.delivered.extend(ended.iter().cloned());
+            return ended;
         }
         if let Answer::Refused { status: 400 | 415, .. } = answer
             && sent.compressed

@@ -151,6 +151,7 @@ impl Node {
         // its report was taken.
         let is_silence = |failure: &PullFailure| failure.source == FailureSource::Silence;
         let told = !view.failure.as_ref().is_some_and(is_silence);
+        self.forget_old_ends(now.monotonic);
         self.ended.insert(Arc::clone(&view.id), EndOf { at: now.monotonic, told });
     }
 
@@ -366,8 +367,9 @@ impl Node {
     }
 
     fn forget_old_ends(&mut self, now: Duration) {
-        self.ended.retain(|_, end| now.saturating_sub(end.at) < ENDED_AGE_MAX);
-        if self.ended.len() == ENDED_MAX {
+        // What nobody told may have begun anew, and goes on under another key for as long as this is known.
+        self.ended.retain(|_, end| !end.told || now.saturating_sub(end.at) < ENDED_AGE_MAX);
+        if self.ended.len() >= ENDED_MAX {
             let oldest = self.ended.iter().min_by_key(|(_, end)| end.at);
             if let Some(oldest) = oldest.map(|(id, _)| Arc::clone(id)) {
                 self.ended.remove(&oldest);

@@ -20,6 +20,13 @@ use crate::view::{FailureSource, PullFailure, PullState, PullView};
 /// The most percent of a pull whose size may still grow.
 const PERCENT_OF_UNKNOWN_MAX: f64 = 99.0;
 
+/// Why a pull failed that ended without an image, when nobody said more.
+const ABORTED: &str = "Aborted";
+/// Why a pull counts as failed that ended while the server was not there, and that its agent does not know any more.
+const UNOBSERVED: &str = "Unobserved";
+/// The words that agents begin their reasons with.
+const AGENT_REASONS: [&str; 3] = [ABORTED, "RuntimeRestarted", "Abandoned"];
+
 /// What a pull needs to know of the world.
 #[derive(Clone, Copy)]
 pub(crate) struct Site<'a> {
@@ -290,7 +297,7 @@ impl Pull {
             self.layers.iter().all(Layer::is_full)
         };
         let failure = (!is_complete).then(|| PullFailure {
-            reason: "Aborted".into(),
+            reason: if self.seen == 0 { UNOBSERVED } else { ABORTED }.into(),
             message: "it was gone before all known layers were there".into(),
             source: FailureSource::Agent,
         });
@@ -306,12 +313,16 @@ impl Pull {
     /// Returns how it ended, as its agent says.
     pub(crate) fn end_as_told(&self, site: &Site<'_>, report: &PullReport) -> Ending {
         let at = site.skew.to_server(site.now, report.ended_at).unwrap_or(site.now.wall);
-        let failure = (report.phase == Some(PullPhase::Failed)).then(|| PullFailure {
-            reason: if report.error.is_empty() { "Aborted" } else { "PullFailed" }.into(),
-            message: clip(&report.error, MESSAGE_BYTES_MAX),
-            source: FailureSource::Agent,
+        let failure = (report.phase == Some(PullPhase::Failed)).then(|| {
+            let (reason, message) = reason_of(&report.error);
+            PullFailure {
+                reason: reason.into(),
+                message: clip(message, MESSAGE_BYTES_MAX),
+                source: FailureSource::Agent,
+            }
         });
-        let waits_for_kubelet = failure.is_some() && report.error.is_empty();
+        // The agent sees that it ended, the kubelet was told why.
+        let waits_for_kubelet = failure.as_ref().is_some_and(|failure| *failure.reason == *ABORTED);
         Ending { failure, at, due: self.due(site, waits_for_kubelet), told: true }
     }
 
@@ -511,5 +522,13 @@ fn repository_of(name: &str) -> &str {
     match name.rsplit_once(':') {
         Some((repository, tag)) if !tag.contains('/') => repository,
         _ => name,
+    }
+}
+/// Returns the reason and the message of what an agent says: one of its words before a colon, or all of it.
+fn reason_of(error: &str) -> (&str, &str) {
+    match error.split_once(": ") {
+        Some((word, message)) if AGENT_REASONS.contains(&word) => (word, message),
+        _ if error.is_empty() => (ABORTED, ""),
+        _ => ("PullFailed", error),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use model::TenantId;
 use parking_lot::RwLock;
@@ -58,7 +58,6 @@ pub struct Pulls {
     /// Tells this run of the server from others.
     run: u64,
     tenants: RwLock<BTreeMap<TenantId, Arc<Tenant>>>,
-    subscribers: Arc<AtomicUsize>,
 }
 
 impl Pulls {
@@ -72,7 +71,7 @@ impl Pulls {
         let history = History::new(Arc::clone(&clock), database, sink, &settings);
         let run = u64::try_from(clock.now().as_millis()).unwrap_or(0);
         let tenants = RwLock::default();
-        let pulls = Self { clock, settings, history, run, tenants, subscribers: Arc::default() };
+        let pulls = Self { clock, settings, history, run, tenants };
         let age = i64::try_from(settings.recent_age.as_millis()).unwrap_or(i64::MAX);
         let since = pulls.clock.now().saturating_add_millis(age.saturating_neg());
         let restore = |stored: crate::history::Stored| {
@@ -208,8 +207,9 @@ impl Pulls {
         tenant: &TenantId,
         interest: Interest,
     ) -> Result<Subscription, TooManySubscribers> {
-        let counted = Counted::new(&self.subscribers, self.settings.subscribers_max)?;
-        let hub = &self.tenant(tenant).hub;
+        let tenant = self.tenant(tenant);
+        let counted = Counted::new(&tenant.subscribers, self.settings.subscribers_max)?;
+        let hub = &tenant.hub;
         Ok(Subscription::new(hub, &self.clock, interest, &self.settings, counted))
     }
 
@@ -229,10 +229,14 @@ impl Pulls {
     /// Returns figures of all pulls.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        let tenants = self.each_tenant().into_iter();
+        let tenants = self.each_tenant();
+        let subscribers = tenants.iter().map(|(_, each)| each.subscribers.load(Ordering::Relaxed));
         Totals {
-            tenants: tenants.map(|(name, each)| (name, each.totals(&self.common()))).collect(),
-            subscribers: self.subscribers.load(Ordering::Relaxed) as u64,
+            subscribers: subscribers.sum::<usize>() as u64,
+            tenants: tenants
+                .into_iter()
+                .map(|(name, each)| (name, each.totals(&self.common())))
+                .collect(),
             history: self.history.totals(),
         }
     }

@@ -47,7 +47,7 @@ pub struct PullsSettings {
     /// Most updates of a tenant that are kept for subscribers who read slowly. Who is further behind is brought up to date
     /// from memory.
     pub updates_kept_max: usize,
-    /// Most subscribers of all tenants together.
+    /// Most subscribers of a tenant.
     pub subscribers_max: usize,
     /// The shortest time between two batches to a subscriber.
     pub batch_interval: Duration,
@@ -74,7 +74,7 @@ impl Default for PullsSettings {
             recent_pulls_max: 10_000,
             recent_age: Duration::from_secs(1_800),
             nodes_max: 16_384,
-            layers_max: 1_024,
+            layers_max: 256,
             updates_kept_max: 32_768,
             subscribers_max: 4_096,
             batch_interval: Duration::from_millis(100),

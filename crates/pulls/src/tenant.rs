@@ -27,6 +27,7 @@ use crate::view::{PullState, PullView};
 pub(crate) struct Tenant {
     name: TenantId,
     pub(crate) hub: Arc<Hub>,
+    pub(crate) subscribers: Arc<AtomicUsize>,
     counters: Counters,
     clusters: RwLock<BTreeMap<Arc<str>, Arc<Cluster>>>,
     node_count: AtomicUsize,
@@ -54,6 +55,7 @@ impl Tenant {
         Self {
             name,
             hub: Arc::new(Hub::new(run, settings)),
+            subscribers: Arc::default(),
             counters: Counters::default(),
             clusters: RwLock::default(),
             node_count: AtomicUsize::new(0),

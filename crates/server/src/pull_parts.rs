@@ -43,12 +43,29 @@ pub(crate) async fn open(
 pub(crate) async fn keep_time(
     pulls: Arc<Pulls>,
     clock: Arc<dyn Clock>,
+    stopped: watch::Receiver<bool>,
+) {
+    every_second(&clock, stopped, async || pulls.tick()).await;
+}
+
+/// Writes what began and ended until the program stops. Apart from keeping time: a database or an event log that hangs
+/// must not stop that.
+pub(crate) async fn keep_history(
+    pulls: Arc<Pulls>,
+    clock: Arc<dyn Clock>,
+    stopped: watch::Receiver<bool>,
+) {
+    every_second(&clock, stopped, async || pulls.flush().await).await;
+}
+
+async fn every_second(
+    clock: &Arc<dyn Clock>,
     mut stopped: watch::Receiver<bool>,
+    step: impl AsyncFn(),
 ) {
     let mut next = clock.monotonic();
     while !*stopped.borrow() {
-        pulls.tick();
-        pulls.flush().await;
+        step().await;
         next = (next + INTERVAL).max(clock.monotonic());
         tokio::select! {
             biased;

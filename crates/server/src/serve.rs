@@ -214,6 +214,8 @@ async fn serve(
     tasks.spawn("tenants", following);
     tasks.spawn("schemas", Arc::clone(&parts.events.events.schemas).run(stopped.clone()));
     let (pulls, clock) = (Arc::clone(&parts.pulls), Arc::clone(&parts.clock));
+    let keeping = pull_parts::keep_history(Arc::clone(&pulls), Arc::clone(&clock), stopped.clone());
+    tasks.spawn("pull-history", keeping);
     tasks.spawn("pulls", pull_parts::keep_time(pulls, clock, stopped.clone()));
     for cluster in pull_parts::clusters(&config.pulls) {
         let doors = (Arc::clone(&parts.clock), Arc::clone(&parts.rng));

@@ -188,6 +188,48 @@ fn what_ended_is_reported_until_it_was_accepted_and_then_no_more() {
     assert!(bench.hears(&ACCEPTED).is_empty());
 }
 
+/// A server that is killed within a second of its answer has not written the end.
+#[test]
+fn an_end_is_told_to_a_server_of_ours_for_a_while_after_it_was_accepted() {
+    let mut bench = Bench::new();
+    let ended = || vec![pull("a", PullPhase::Completed)];
+    bench.looks(ended());
+    bench.sends();
+    assert!(bench.hears(&OURS).is_empty());
+    let first = bench.now;
+    loop {
+        bench.looks(ended());
+        let (report, _) = bench.sends();
+        assert_eq!(ids(&report), ["a"]);
+        let forgotten = bench.hears(&OURS);
+        if bench.now - first < END_TOLD_MIN {
+            assert!(forgotten.is_empty(), "{:?}", bench.now - first);
+        } else {
+            assert_eq!(forgotten, ["a"]);
+            break;
+        }
+    }
+    bench.looks(ended());
+    assert!(ids(&bench.sends().0).is_empty());
+}
+
+/// A server takes nothing but the error of such a report.
+#[test]
+fn an_end_is_not_delivered_with_a_report_of_a_look_that_failed() {
+    let mut bench = Bench::new();
+    let failed = Snapshot {
+        pulls: vec![pull("a", PullPhase::Completed)],
+        error: "no such socket".to_owned(),
+        ..Snapshot::default()
+    };
+    bench.reporter.looked(bench.now, failed);
+    bench.sends();
+    assert!(bench.hears(&ACCEPTED).is_empty());
+    bench.looks(vec![pull("a", PullPhase::Completed)]);
+    bench.sends();
+    assert_eq!(bench.hears(&ACCEPTED), ["a"]);
+}
+
 #[test]
 fn what_ended_while_a_report_was_on_its_way_is_not_taken_for_delivered() {
     let mut bench = Bench::new();

@@ -19,6 +19,8 @@ const VERSION_HEADER: HeaderName = HeaderName::from_static("x-tinyobs-report");
 /// Longest report, as sent, that is read where it arrives, in bytes: less than a millisecond. A usual one of three pulls
 /// is half as long. Longer ones are read on a thread that may block.
 const INLINE_BYTES_MAX: usize = 16 << 10;
+/// The same of a packed report, which a usual one is packed to; it may become much longer.
+const PACKED_INLINE_BYTES_MAX: usize = 2 << 10;
 /// When a node that has no place may come again.
 const COME_BACK: Duration = Duration::from_secs(30);
 
@@ -28,7 +30,8 @@ pub(super) async fn take(caller: Caller, request: Request) -> Result<Response, P
     let compression = body::compression(&parts.headers)?;
     let bytes_max = caller.app.limits.report_bytes_max;
     let Received { bytes, room } = body::read(&caller.app, body, bytes_max).await?;
-    if bytes.len() <= INLINE_BYTES_MAX {
+    let is_packed = compression != Compression::Identity;
+    if bytes.len() <= if is_packed { PACKED_INLINE_BYTES_MAX } else { INLINE_BYTES_MAX } {
         apply(&caller, compression, bytes)?;
     } else {
         let worked = tokio::task::spawn_blocking(move || apply(&caller, compression, bytes));

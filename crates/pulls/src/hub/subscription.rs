@@ -175,7 +175,8 @@ impl Subscription {
             }
             match batch {
                 Some(batch) => return batch,
-                None if has_more => {}
+                // Nothing of this part was wanted: others get a turn.
+                None if has_more => tokio::task::consume_budget().await,
                 None => news.await,
             }
         }

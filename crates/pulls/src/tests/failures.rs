@@ -204,3 +204,45 @@ async fn a_failure_of_the_status_alone_is_enough() {
     )
     .await;
 }
+
+/// As an agent of ours says it: a word, and a sentence that does not tell more than the word.
+#[tokio::test]
+async fn a_kubelet_is_waited_for_when_the_agent_knows_only_that_it_ended() {
+    check(
+        "
+        cluster live
+        pod n1 web app nginx:1 waiting
+        agent n1
+          a docker.io/library/nginx:1 downloading x=10/100:downloading
+        pass 1
+        agent n1
+          a docker.io/library/nginx:1 failed error=Aborted:_the_pull_ended x=10/100:failed
+        pass 1
+        agent n1
+        event n1 web app Failed nginx:1 Failed to pull image nginx:1: no such host
+        pass 1
+        pulls
+        = docker.io/library/nginx:1 failed 10.0% 10/100 layers=0/1 from=0 to=1 kubelet:ErrImagePull:Failed to pull image nginx:1: no such host pod=web/app
+        ",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn the_words_of_agents_are_reasons() {
+    check(
+        "
+        agent n1
+          a nginx:1 downloading x=10/100:downloading
+          b redis:7 downloading y=10/100:downloading
+        pass 1
+        agent n1
+          a nginx:1 failed error=RuntimeRestarted:_containerd_ended x=10/100:failed
+          b redis:7 failed error=Aborted:_it_ended y=10/100:failed
+        pulls
+        = redis:7 failed 10.0% 10/100 layers=0/1 from=0 to=1 agent:Aborted:it ended
+        = nginx:1 failed 10.0% 10/100 layers=0/1 from=0 to=1 agent:RuntimeRestarted:containerd ended
+        ",
+    )
+    .await;
+}

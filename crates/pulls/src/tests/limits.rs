@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use model::TenantId;
 use platform::Timestamp;
 use report::{LayerReport, PullPhase, PullReport, Report};
 
@@ -174,7 +175,7 @@ async fn texts_lists_and_layers_of_a_pull_have_bounds() {
 
 #[tokio::test]
 async fn numbers_and_times_can_be_anything() {
-    let world = World::new(settings()).await;
+    let world = World::new(PullsSettings { layers_max: 1_024, ..settings() }).await;
     for (bytes, time) in [
         (i64::MAX, Timestamp::MAX),
         (i64::MIN, Timestamp::MIN),
@@ -224,6 +225,8 @@ async fn only_so_many_subscribe() {
     let _second = subscribe().expect("room");
     assert_eq!(subscribe().err(), Some(TooManySubscribers { subscribers_max: 2 }));
     assert_eq!(world.pulls.totals().subscribers, 2);
+    let other = TenantId::new("other").expect("a tenant");
+    world.pulls.subscribe(&other, Interest::default()).expect("another tenant has its own");
     drop(first);
     subscribe().expect("room again");
 }

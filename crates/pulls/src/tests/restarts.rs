@@ -201,3 +201,40 @@ async fn what_is_old_leaves_memory_and_stays_in_the_history() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn a_pull_that_ended_while_the_server_was_away_is_not_called_given_up() {
+    check(
+        "
+        agent n1
+          a nginx:1 downloading x=10/100:downloading
+        restart
+        pass 1
+        agent n1
+        pulls
+        = nginx:1 failed 10.0% 10/100 layers=0/1 from=0 to=1 agent:Unobserved:it was gone before all known layers were there
+        ",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_pull_that_began_anew_after_silence_goes_on_over_a_restart() {
+    check(
+        "
+        agent n1
+          a nginx:1 downloading x=10/100:downloading
+        pass 600
+        agent n1
+          a nginx:1 downloading x=20/100:downloading
+        restart
+        pass 1
+        agent n1
+          a nginx:1 downloading x=30/100:downloading
+        pulls
+        = nginx:1 failed 10.0% 10/100 layers=0/1 from=0 to=600 silence:AgentLost:the agent of the node does not report any more
+        = nginx:1 downloading 30.0% 30/100 layers=0/1 from=600 attempt=2 silence:AgentLost:the agent of the node does not report any more
+        ",
+    )
+    .await;
+}

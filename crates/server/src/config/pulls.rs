@@ -14,7 +14,7 @@ use super::Reader;
 const CLUSTERS_MAX: usize = 64;
 
 /// Longest name of a cluster, in bytes.
-const CLUSTER_BYTES_MAX: usize = 128;
+const CLUSTER_BYTES_MAX: usize = 253;
 
 /// Image pulls.
 #[derive(Clone, Debug)]
