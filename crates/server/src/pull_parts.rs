@@ -45,7 +45,10 @@ pub(crate) async fn keep_time(
     clock: Arc<dyn Clock>,
     stopped: watch::Receiver<bool>,
 ) {
-    every_second(&clock, stopped, async || pulls.tick()).await;
+    let mut seconds = Seconds::new(clock, stopped);
+    while seconds.go_on().await {
+        pulls.tick();
+    }
 }
 
 /// Writes what began and ended until the program stops. Apart from keeping time: a database or an event log that hangs
@@ -55,22 +58,34 @@ pub(crate) async fn keep_history(
     clock: Arc<dyn Clock>,
     stopped: watch::Receiver<bool>,
 ) {
-    every_second(&clock, stopped, async || pulls.flush().await).await;
+    let mut seconds = Seconds::new(clock, stopped);
+    while seconds.go_on().await {
+        pulls.flush().await;
+    }
 }
 
-async fn every_second(
-    clock: &Arc<dyn Clock>,
-    mut stopped: watch::Receiver<bool>,
-    step: impl AsyncFn(),
-) {
-    let mut next = clock.monotonic();
-    while !*stopped.borrow() {
-        step().await;
-        next = (next + INTERVAL).max(clock.monotonic());
+/// One second after the other, until the program stops.
+struct Seconds {
+    clock: Arc<dyn Clock>,
+    stopped: watch::Receiver<bool>,
+    next: Duration,
+}
+
+impl Seconds {
+    fn new(clock: Arc<dyn Clock>, stopped: watch::Receiver<bool>) -> Self {
+        let next = clock.monotonic();
+        Self { clock, stopped, next }
+    }
+
+    /// Waits for the next one and returns true; false when the program stops. Those that were missed do not come later.
+    async fn go_on(&mut self) -> bool {
         tokio::select! {
             biased;
-            changed = stopped.changed() => if changed.is_err() { return },
-            () = clock.sleep_until(next) => {}
+            _ = self.stopped.wait_for(|stopped| *stopped) => false,
+            () = self.clock.sleep_until(self.next) => {
+                self.next = (self.next + INTERVAL).max(self.clock.monotonic());
+                true
+            }
         }
     }
 }
