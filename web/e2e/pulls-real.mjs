@@ -2,7 +2,7 @@
 // IMAGE until it reads "half" on its standard output. BASE_URL, ARTEFACTS, CHROMIUM as in page.mjs.
 import { BASE_URL, browse, check, picture, WAIT_MS } from "./browser.mjs";
 
-const { IMAGE, NODE } = process.env;
+const { IMAGE, PULL_NODE } = process.env;
 
 function row(page, look) {
   const [repository] = IMAGE.split("/").slice(1).join("/").split(":");
@@ -14,7 +14,7 @@ async function watch(page) {
   const live = row(page, "downloading");
   await live.waitFor({ timeout: WAIT_MS });
   const text = await live.innerText();
-  check(text.includes(NODE), "the node is shown");
+  check(text.includes(PULL_NODE), "the node is shown");
   await live.getByRole("button").first().click();
   const layers = live.getByTestId("layer");
   await layers.nth(1).waitFor({ timeout: WAIT_MS });

@@ -91,8 +91,10 @@ async fn what_is_acknowledged_while_the_server_is_killed_is_there_once_and_in_or
 #[tokio::test]
 async fn a_cluster_keeps_what_it_acknowledged_while_its_nodes_are_killed_one_by_one() {
     let Some(mut cluster) = NatsCluster::start() else { return };
-    let mut settings = settings(&cluster.urls());
+    let urls = cluster.urls();
+    let mut settings = settings(&urls);
     settings.stream.replicas = 3;
+    let name = settings.stream.name.clone();
     settings.request_timeout = Duration::from_secs(1);
     settings.append_timeout = Duration::from_secs(2);
     let stream = open(settings).await;
@@ -104,6 +106,8 @@ async fn a_cluster_keeps_what_it_acknowledged_while_its_nodes_are_killed_one_by_
             // The others go on without it.
             sent_more(&sent, 200).await;
             node.restart();
+            // One at a time is what three replicas survive: not the next one before this one has everything.
+            caught_up(&urls, &name).await;
         }
         sent_more(&sent, 200).await;
         stop.store(true, Ordering::Relaxed);
@@ -111,6 +115,22 @@ async fn a_cluster_keeps_what_it_acknowledged_while_its_nodes_are_killed_one_by_
     let (acknowledged, ()) =
         futures_util::future::join(send_until(&stream, &stop, &sent), killer).await;
     check_log(&stream, &acknowledged).await;
+}
+
+/// Waits until every replica of a stream has what its leader has.
+async fn caught_up(urls: &str, name: &str) {
+    eventually("replicas have caught up", || async {
+        let servers: Vec<_> = urls.split(',').map(str::to_owned).collect();
+        let Ok(client) = async_nats::connect(servers).await else { return false };
+        let Ok(stream) = async_nats::jetstream::new(client).get_stream(name).await else {
+            return false;
+        };
+        stream.cached_info().cluster.as_ref().is_some_and(|cluster| {
+            let replicas = &cluster.replicas;
+            replicas.len() == 2 && replicas.iter().all(|each| each.current && !each.offline)
+        })
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -50,6 +50,8 @@ fn every_answer_is_one_that_the_openapi_document_promises() {
         .args(["--header", &format!("X-API-Key: {KEY}")])
         .args(["--checks", "all", "--phases", "examples,coverage,fuzzing"])
         .args(EXCEPTIONS.as_flattened())
+        // It never ends; what it says is checked against its own schema in the tests of `api`.
+        .args(["--exclude-path", "/api/v1/events"])
         .args(["--max-examples", EXAMPLES, "--seed", "1", "--generation-deterministic"])
         .args([
             "--request-timeout",

@@ -138,7 +138,7 @@ fn browse(node: &Node, image: &str, half: impl FnOnce()) {
         .env("BASE_URL", &node.server.url)
         .env("ARTEFACTS", web.join("../artefacts"))
         .env("IMAGE", image)
-        .env("NODE", NODE)
+        .env("PULL_NODE", NODE)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
