@@ -1,6 +1,6 @@
 //! The followers: clients of the stream of updates, most of them of one node each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -61,6 +61,8 @@ struct Shared {
     latencies: Mutex<(Latencies, Latencies)>,
     /// The ends that each follower saw.
     ended: Vec<Mutex<BTreeSet<Pull>>>,
+    /// The bytes of each pull that each follower saw last: what only tells of another rate is as old as they are.
+    bytes: Vec<Mutex<BTreeMap<Pull, u64>>>,
 }
 
 impl Followers {
@@ -82,6 +84,7 @@ impl Followers {
             until: Mutex::default(),
             latencies: Mutex::default(),
             ended: follows.iter().map(|_| Mutex::default()).collect(),
+            bytes: follows.iter().map(|_| Mutex::default()).collect(),
         });
         let mut tasks = JoinSet::new();
         for (number, agent) in follows.iter().copied().enumerate() {
@@ -200,6 +203,10 @@ impl Shared {
             return;
         }
         let Some(downloaded) = number_behind(message, br#""downloadedBytes":"#) else { return };
+        let before = self.bytes[number].lock().insert((agent, place, cycle), downloaded);
+        if before == Some(downloaded) {
+            return;
+        }
         let Some(sent) = self.fleet.sent_at(agent, place, cycle, downloaded) else { return };
         let latency = arrived.saturating_duration_since(sent).as_secs_f64() * 1e3;
         let mut latencies = self.latencies.lock();
